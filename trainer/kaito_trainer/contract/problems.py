@@ -1,0 +1,48 @@
+"""What is wrong with an input, said so that a person can act on it.
+
+A `Problem` has four parts: where, what came and what is allowed (both in the message), and how to go on. Everything
+that checks (dataset, spec, config, options) returns a list of problems, never only the first one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding."""
+
+    path: str
+    """Where: a field path (`TrainingArguments.learning_rate`), an option (`--preset`) or a cell of the data."""
+
+    message: str
+    """What came and why it cannot be, as a sentence."""
+
+    remedy: str = ""
+    """What is allowed and how to go on, as a sentence."""
+
+    severity: Severity = "error"
+    """An error stops the run, a warning does not (unless asked to be strict), a note tells of a choice made."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}{' ' + self.remedy if self.remedy else ''}"
+
+
+def close_match(word: str, allowed: Iterable[str]) -> str:
+    """The nearest allowed word as `Did you mean "x"?`, or an empty string when none is near."""
+    candidates = list(allowed)
+    lowered = {c.lower(): c for c in candidates}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return f'Did you mean "{lowered[near[0]]}"?' if near else ""
+
+
+def listing(words: Iterable[object], last: str = "or") -> str:
+    """`"a", "b" or "c"`: allowed values as a person would list them."""
+    quoted = [f'"{w}"' if isinstance(w, str) else str(w) for w in words]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
