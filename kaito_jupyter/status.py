@@ -1,4 +1,4 @@
-"""How a run stands, where it is, and a line of its log: the words that backends, state and faces share. No I/O here."""
+"""How a run stands, where it is, and lines of its log: the words that backends, state and faces share. No I/O here."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Status:
     """Of the trainer; negative: ended by that signal."""
 
 
-class Line(NamedTuple):
-    """One line of a run's log."""
+class Lines(NamedTuple):
+    """Some lines of a run's log, in order: those that came together, so that a reader can take them in one go."""
 
-    text: str
-    """Without its newline."""
+    texts: list[str]
+    """Each without its newline."""
     cursor: str
-    """Opaque: hand it back to a backend's `follow` to go on after this line."""
+    """Opaque: hand it back to a backend's `follow` to go on after the last of them."""
     source: str = "trainer"
-    """Which process or container wrote it."""
+    """Which process or container wrote them."""

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+from kaito_trainer.contract import Problem
 
 from ..dataset import Dataset
 from ..spec import TuningSpec
-from ..status import Line, RunRef, Status
+from ..status import Lines, RunRef, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,36 @@ class TuningJob:
     """Optimiser steps expected, when the number of rows is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run as a list of runs shows it: what the backend knows without following it."""
+
+    ref: RunRef
+    status: Status
+    preset: str = ""
+    method: str = ""
+    rows: int | None = None
+    """Rows delivered, those held out included."""
+    total_steps: int | None = None
+    """Optimiser steps expected at the start."""
+    tail: tuple[str, ...] = ()
+    """The last lines that tell of progress, oldest first; empty where asking would cost a call for each run."""
+
+
 class Backend(Protocol):
     """A place to train. All methods may be called from any thread; all raise `BackendError` with what to do."""
 
-    name: str
+    @property
+    def name(self) -> Literal["local", "job", "kaito"]:
+        """Also the `target` that `TuningSpec.problems` and `effective_config` ask for."""
+        ...
+
+    def problems(self, spec: TuningSpec) -> list[Problem]:
+        """What stands against starting the spec at this place now, besides the spec itself: packages, rights, names taken."""
+        ...
 
     def submit(self, job: TuningJob) -> RunRef:
-        """Start a run and return at once. Raises `SpecError` when a live run has that name already."""
+        """Deliver the data, start a run and return at once. Raises `SpecError` with `problems`, the name taken among them."""
         ...
 
     def find(self, name: str, namespace: str | None = None) -> RunRef:
@@ -46,17 +71,26 @@ class Backend(Protocol):
         """All runs there, newest first."""
         ...
 
+    def records(self) -> Sequence[Record]:
+        """The same with how each stands, at a cost that hundreds of finished runs do not make felt."""
+        ...
+
+    def record(self, ref: RunRef) -> Record:
+        """One of them."""
+        ...
+
     def status(self, ref: RunRef) -> Status: ...
 
     def spec(self, ref: RunRef) -> TuningSpec:
         """The spec that the run was submitted with."""
         ...
 
-    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Line | Status]:
+    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status]:
         """Lines from the start (or after the cursor `since`), as they come, with a `Status` whenever it changes.
 
-        Ends after a terminal `Status`, all lines before it having been given, or soon after `stop` is set. That a stream
-        of lines has ended is never taken for the end of the run.
+        Lines come in batches as large as what is there, so that a late reader takes a long log in few steps; a batch is
+        not held back to grow. Ends after a terminal `Status`, all lines before it having been given, or soon after
+        `stop` is set. That a stream of lines has ended is never taken for the end of the run.
         """
         ...
 
@@ -69,7 +103,10 @@ class Backend(Protocol):
         ...
 
     def delete(self, ref: RunRef) -> None:
-        """Remove all that the run made, the adapter in its own folder included. Ends it first when it is live."""
+        """Remove all that the run made, the adapter in its own folder included. Ends it first when it is live.
+
+        A destination that the user named (an image, a claim, a folder) is the user's: it stays.
+        """
         ...
 
     def adapter(self, ref: RunRef) -> Path | str | None:
