@@ -3,12 +3,13 @@
 The one part of `kaito_trainer` that `kaito_jupyter` imports. Nothing here does I/O or reads the environment.
 """
 
-from .check import check, total_steps, train_rows
+from .check import EPOCHS_DEFAULT, check, total_steps, train_rows
 from .config import METHODS, Method, Option, Section, TrainingConfig, kaito_defaults, options
 from .events import Event, Payload, decode, encode
 from .problems import Problem, Severity
 
 __all__ = [
+    "EPOCHS_DEFAULT",
     "METHODS",
     "Event",
     "Method",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .config import ALL_SECTIONS, METHODS, SECTION_NAMES, Option, TrainingConfig, options
 from .names import MOUNT_ROOT
-from .problems import Problem, close_match, listing
+from .problems import Problem, close_match, listing, shown
 
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
@@ -33,7 +33,7 @@ def _sections(config: TrainingConfig) -> Iterator[Problem]:
         if name in known:
             yield Problem(
                 f"config.{name}",
-                f"a section holds keys and values, this one is {_shown(value)}.",
+                f"a section holds keys and values, this one is {shown(value)}.",
                 f"Write it as a mapping, for example {name}: {{{next(o.name for o in options() if o.section == name)}: …}}.",
             )
         else:
@@ -71,12 +71,12 @@ def _value(option: Option, value: Any) -> Iterator[Problem]:
                     " or 1.0e-4." if "." not in value else "."
                 )
         yield wrong(
-            f"{_shown(value)} is not {_kind(option.types)}.", f"Give {_kind(option.types)}{_range(option)}.{hint}"
+            f"{shown(value)} is not {_kind(option.types)}.", f"Give {_kind(option.types)}{_range(option)}.{hint}"
         )
         return
     if option.choices and isinstance(value, str) and value not in option.choices:
         near = close_match(value, option.choices)
-        yield wrong(f"{_shown(value)} is not allowed.", f"{near + ' ' if near else ''}Use {listing(option.choices)}.")
+        yield wrong(f"{shown(value)} is not allowed.", f"{near + ' ' if near else ''}Use {listing(option.choices)}.")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low = (option.minimum is not None and value < option.minimum) or (
             option.above is not None and value <= option.above
@@ -96,7 +96,7 @@ def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
     if not inside or len(folder.parts) < 3:
         yield Problem(
             "TrainingArguments.output_dir",
-            f"{_shown(value)} is not a folder below {MOUNT_ROOT}.",
+            f"{shown(value)} is not a folder below {MOUNT_ROOT}.",
             f"KAITO writes results only there: use {MOUNT_ROOT}/results.",
         )
 
@@ -128,7 +128,7 @@ def _combinations(config: TrainingConfig) -> Iterator[Problem]:
     if t.eval_strategy in ("steps", "epoch") and held_out == 1:
         yield Problem(
             "TrainingArguments.eval_strategy",
-            f"{_shown(t.eval_strategy)} needs held-out rows, and DatasetConfig.train_test_split is 1.",
+            f"{shown(t.eval_strategy)} needs held-out rows, and DatasetConfig.train_test_split is 1.",
             "Set train_test_split below 1, for example 0.9.",
         )
 
@@ -204,14 +204,3 @@ def _range(option: Option) -> str:
     high = f" up to {option.maximum:g}" if option.maximum is not None else ""
     choices = f": {listing(option.choices)}" if option.choices else ""
     return low + (" and" if low and high else "") + high + choices
-
-
-def _shown(value: Any) -> str:
-    text = (
-        f'"{value}"'
-        if isinstance(value, str)
-        else {True: "true", False: "false", None: "null"}.get(value, repr(value))
-        if isinstance(value, bool | None)
-        else repr(value)
-    )
-    return text if len(text) <= 60 else text[:57] + "…"

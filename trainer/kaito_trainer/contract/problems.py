@@ -9,9 +9,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
 Severity = Literal["error", "warning", "note"]
+
+SHOWN_LENGTH: Final = 60
+"""Letters of a value that a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,18 @@ def listing(words: Iterable[object], last: str = "or") -> str:
     """`"a", "b" or "c"`: allowed values as a person would list them."""
     quoted = [f'"{w}"' if isinstance(w, str) else str(w) for w in words]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: as YAML would write it, on one line, cut when it is long. Never raises."""
+    if isinstance(value, str):
+        text = f'"{value[: SHOWN_LENGTH * 2]}"'
+    elif value is None or isinstance(value, bool):
+        text = {True: "true", False: "false", None: "null"}[value]
+    else:
+        try:
+            text = repr(value)
+        except Exception as error:  # noqa: BLE001 (any object may come in, a broken one or a huge number too)
+            text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"

@@ -1,0 +1,34 @@
+"""What to train, in KAITO's words: the spec, its check, its defaults, and its documents. Pure but for looking whether a folder exists.
+
+::
+
+    sources     DataSource, DataDestination, ResourceSpec, and their one-word forms
+    model       TuningSpec, which ties the rest together
+    rules       KAITO's webhook rules, one function each
+    problems    all that is wrong with a spec on a target
+    stock       what KAITO's own trainer cannot take
+    defaults    the values that we choose where nobody said anything, each with its reason
+    build       options, config files and strings -> TuningSpec
+    documents   TuningSpec <-> Workspace and ConfigMap
+    text        YAML, read and written
+"""
+
+from .build import build_spec, find_option, read_config
+from .defaults import Default
+from .model import TARGETS, Target, TuningSpec
+from .sources import DataDestination, DataSource, ResourceSpec, parse_destination, parse_source
+
+__all__ = [
+    "TARGETS",
+    "DataDestination",
+    "DataSource",
+    "Default",
+    "ResourceSpec",
+    "Target",
+    "TuningSpec",
+    "build_spec",
+    "find_option",
+    "parse_destination",
+    "parse_source",
+    "read_config",
+]

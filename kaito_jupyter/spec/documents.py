@@ -1,0 +1,296 @@
+"""TuningSpec <-> KAITO's documents: the Workspace and its ConfigMap, as dicts and as YAML text.
+
+What KAITO has no word for (a folder of this machine, a DataFrame that we deliver) stands in annotations of the Workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, train_rows
+from kaito_trainer.contract.names import CONFIG_FILE
+from kaito_trainer.contract.problems import shown
+
+from .. import presets
+from ..errors import SpecError
+from .read import Reader
+from .sources import DataDestination, DataSource, ResourceSpec
+from .text import annotated, dump, load
+
+if TYPE_CHECKING:
+    from .model import Target, TuningSpec
+
+API_VERSION: Final = "kaito.sh/v1beta1"
+READABLE_VERSIONS: Final = (API_VERSION, "kaito.sh/v1alpha1")
+MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "kaito-jupyter")
+INPUT_NOTE: Final = "kaito-jupyter/input"
+"""Annotation: `dataframe`, or the file of this machine that we deliver."""
+INPUT_PATH_NOTE: Final = "kaito-jupyter/input-path"
+"""Annotation: the data file's place in the input volume."""
+OUTPUT_PATH_NOTE: Final = "kaito-jupyter/output-path"
+"""Annotation: the folder of this machine for the adapter."""
+NOTES: Final = (INPUT_NOTE, INPUT_PATH_NOTE, OUTPUT_PATH_NOTE)
+
+
+def config_name(spec: TuningSpec) -> str:
+    """Name of the ConfigMap with the configuration."""
+    return f"{spec.name or 'tuning'}-config"
+
+
+def data_name(spec: TuningSpec) -> str:
+    """Name of the ConfigMap in which a small DataFrame travels."""
+    return f"{spec.name or 'tuning'}-data"
+
+
+def to_documents(spec: TuningSpec, target: Target | None, rows: int | None) -> list[dict[str, Any]]:
+    """The ConfigMap (when there is a configuration) and the Workspace: KAITO looks for the first when it gets the second."""
+    reasons = {d.path: d.reason for d in spec.defaults(target, rows=rows)} if target else {}
+    full = spec.resolved(target, rows=rows) if target else spec
+    config = config_map(full, reasons, stock=target == "kaito") if full.config.to_dict() else None
+    return [*([config] if config else []), workspace(full, delivers=target == "kaito", with_config=config is not None)]
+
+
+def workspace(spec: TuningSpec, *, delivers: bool = False, with_config: bool = True) -> dict[str, Any]:
+    """The Workspace. `delivers`: data that we deliver is named as the volume in which it will come."""
+    source, output, resource = spec.input, spec.output, spec.resource
+    notes = {
+        INPUT_NOTE: (source.path or "dataframe") if source.delivered and (delivers or source.path) else None,
+        INPUT_PATH_NOTE: source.path if not source.delivered else None,
+        OUTPUT_PATH_NOTE: output.path,
+    }
+    volume = source.volume_source
+    if source.delivered and delivers:
+        volume = {"configMap": {"name": data_name(spec)}}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Workspace",
+        "metadata": _metadata(spec, spec.name, {**spec.annotations, **_set(notes)}),
+        "resource": _set(
+            {
+                "count": resource.count if resource.count != 1 else None,
+                "instanceType": resource.instance_type,
+                "labelSelector": resource.label_selector,
+            }
+        ),
+        "tuning": _set(
+            {
+                "preset": {"name": spec.preset}
+                | ({"presetOptions": {"modelAccessSecret": s}} if (s := spec.model_access_secret) else {}),
+                "method": spec.method,
+                "config": config_name(spec) if with_config else None,
+                "input": _set(
+                    {
+                        "name": source.name,
+                        "urls": list(source.urls) or None,
+                        "image": source.image,
+                        "imagePullSecrets": list(source.image_pull_secrets) or None,
+                        "volumeSource": volume,
+                    }
+                ),
+                "output": _set(
+                    {
+                        "image": output.image,
+                        "imagePushSecret": output.image_push_secret,
+                        "volumeSource": output.volume_source,
+                    }
+                ),
+            }
+        ),
+    }
+
+
+def config_map(spec: TuningSpec, reasons: Mapping[str, str], *, stock: bool) -> dict[str, Any]:
+    """The ConfigMap with `training_config.yaml`. `stock`: for KAITO's trainer, without our own options."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(spec, config_name(spec), {}),
+        "data": {CONFIG_FILE: config_text(spec.config, reasons, stock=stock)},
+    }
+
+
+def config_text(config: TrainingConfig, reasons: Mapping[str, str] | None = None, *, stock: bool = False) -> str:
+    """The text of `training_config.yaml`, with the reason beside each value that we chose."""
+    document = config.to_document(stock=stock)
+    text = "training_config:\n" + annotated(document.pop("training_config"), reasons or {}, "  ")
+    return text + (annotated(document, {k.split(".", 1)[1]: v for k, v in (reasons or {}).items()}) if document else "")
+
+
+def to_yaml(spec: TuningSpec, target: Target | None, rows: int | None) -> str:
+    """All documents in one file, with a word at its head."""
+    documents = to_documents(spec, target, rows)
+    head = "".join(f"# {line}\n" for line in _head(spec, target, rows))
+    return head + "---\n".join(dump(d) for d in documents)
+
+
+def _head(spec: TuningSpec, target: Target | None, rows: int | None) -> Iterable[str]:
+    name = spec.name or spec.named().name
+    if target is None:
+        yield "A tuning spec as it was said: what stands nowhere takes its default."
+        return
+    yield f"KAITO fine-tuning of {spec.preset} with {spec.method}, written by kaito-jupyter."
+    yield "A comment beside a value: nobody set it, and this is why it was chosen."
+    if rows is not None:
+        yield _steps(spec, target, rows)
+    if target == "kaito":
+        yield f"kubectl apply -f FILE; kubectl get workspace {name} -n {spec.namespace} -w"
+        if spec.input.delivered:
+            yield f"The data comes in the ConfigMap {data_name(spec.named())}: a submission from the notebook makes it."
+
+
+def _steps(spec: TuningSpec, target: Target, rows: int) -> str:
+    config = spec.effective_config(target, rows=rows)
+    t, gpus = config.TrainingArguments, presets.devices(spec.resource.instance_type) if target == "kaito" else 1
+    trained = train_rows(config, rows)
+    factors = [str(t.per_device_train_batch_size or 1)]
+    factors += [str(n) for n in (t.gradient_accumulation_steps or 1, gpus) if n != 1]
+    product = factors[0] if len(factors) == 1 else f"({' × '.join(factors)})"
+    steps = spec.total_steps(rows, gpus, target=target)
+    if (t.max_steps or 0) > 0:
+        return f"{steps} steps (max_steps), over {trained} of {rows} rows."
+    epochs = EPOCHS_DEFAULT if t.num_train_epochs is None else t.num_train_epochs
+    return f"{steps} steps: {epochs:g} epochs × ⌈{trained} of {rows} rows / {product}⌉."
+
+
+def _metadata(spec: TuningSpec, name: str | None, annotations: Mapping[str, str]) -> dict[str, Any]:
+    return _set(
+        {
+            "name": name,
+            "namespace": spec.namespace,
+            "labels": {**spec.labels, MANAGED_BY[0]: MANAGED_BY[1]},
+            "annotations": dict(annotations) or None,
+        }
+    )
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def read_documents(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields of a TuningSpec. Raises `SpecError` with everything that a spec cannot hold, as a strict server would."""
+    r = Reader()
+    kinds: dict[str, list[Mapping[str, Any]]] = {"Workspace": [], "ConfigMap": []}
+    for i, document in enumerate(documents):
+        kind = document.get("kind") if isinstance(document, Mapping) else None
+        if kind in kinds:
+            kinds[kind].append(document)
+        else:
+            r.problem(
+                f"document {i + 1}",
+                f"{shown(kind)} is no kind that belongs to a spec.",
+                "Give a Workspace and its ConfigMap.",
+            )
+    if len(kinds["Workspace"]) != 1:
+        r.problem("spec", f"{len(kinds['Workspace'])} Workspaces are given.", "Give one.")
+        raise SpecError(r.problems)
+    fields = _read_workspace(r, kinds["Workspace"][0], kinds["ConfigMap"])
+    if r.problems:
+        raise SpecError(r.problems)
+    return fields
+
+
+def _read_workspace(r: Reader, ws: Mapping[str, Any], config_maps: list[Mapping[str, Any]]) -> dict[str, Any]:
+    if ws.get("apiVersion") not in READABLE_VERSIONS:
+        r.problem("apiVersion", f"{shown(ws.get('apiVersion'))} is not KAITO's.", f"Use {API_VERSION}.")
+    if "inference" in ws:
+        r.problem("inference", "a Workspace is for tuning or for inference, not for both.", "Leave it out.")
+    r.known("", ws, ("apiVersion", "kind", "metadata", "resource", "tuning", "status", "inference"))
+    meta, resource, tuning = r.mapping("metadata", ws), r.mapping("resource", ws), r.mapping("tuning", ws)
+    notes = dict(r.mapping("metadata.annotations", meta))
+    labels = {k: v for k, v in r.mapping("metadata.labels", meta).items() if (k, v) != MANAGED_BY}
+    if "partition" in resource:
+        r.problem("resource.partition", "KAITO does not tune on a part of a GPU.", "Leave it out.")
+    r.known("resource", resource, ("count", "instanceType", "labelSelector", "partition"))
+    r.known("tuning", tuning, ("preset", "method", "config", "input", "output"))
+    preset = r.mapping("tuning.preset", tuning)
+    options = r.mapping("tuning.preset.presetOptions", preset)
+    r.known("tuning.preset", preset, ("name", "accessMode", "presetOptions"))
+    r.known("tuning.preset.presetOptions", options, ("modelAccessSecret",))
+    name = r.text("metadata.name", meta)
+    return {
+        "preset": r.text("tuning.preset.name", preset) or "",
+        "method": r.text("tuning.method", tuning) or "lora",
+        "name": name,
+        "namespace": r.text("metadata.namespace", meta) or "default",
+        "input": _read_input(r, r.mapping("tuning.input", tuning), notes, f"{name}-data"),
+        "output": _read_output(r, r.mapping("tuning.output", tuning), notes),
+        "resource": ResourceSpec(
+            instance_type=r.text("resource.instanceType", resource),
+            label_selector=r.mapping("resource.labelSelector", resource),
+            count=r.whole("resource.count", resource, 1),
+        ),
+        "model_access_secret": r.text("tuning.preset.presetOptions.modelAccessSecret", options),
+        "config": _read_config_map(r, r.text("tuning.config", tuning), config_maps),
+        "labels": labels,
+        "annotations": {k: v for k, v in notes.items() if k not in NOTES},
+    }
+
+
+def _read_input(r: Reader, given: Mapping[str, Any], notes: Mapping[str, Any], delivered: str) -> DataSource:
+    r.known("tuning.input", given, ("name", "urls", "image", "imagePullSecrets", "volumeSource"))
+    volume = r.mapping("tuning.input.volumeSource", given) if "volumeSource" in given else None
+    path = notes.get(INPUT_PATH_NOTE)
+    if INPUT_NOTE in notes and volume in (None, {"configMap": {"name": delivered}}):
+        volume, path = None, None if notes[INPUT_NOTE] == "dataframe" else notes[INPUT_NOTE]
+    return DataSource(
+        urls=r.texts("tuning.input.urls", given),
+        image=r.text("tuning.input.image", given),
+        image_pull_secrets=r.texts("tuning.input.imagePullSecrets", given),
+        volume_source=volume,
+        name=r.text("tuning.input.name", given),
+        path=path,
+    )
+
+
+def _read_output(r: Reader, given: Mapping[str, Any], notes: Mapping[str, Any]) -> DataDestination:
+    r.known("tuning.output", given, ("image", "imagePushSecret", "volumeSource"))
+    return DataDestination(
+        image=r.text("tuning.output.image", given),
+        image_push_secret=r.text("tuning.output.imagePushSecret", given),
+        volume_source=r.mapping("tuning.output.volumeSource", given) if "volumeSource" in given else None,
+        path=notes.get(OUTPUT_PATH_NOTE),
+    )
+
+
+def _read_config_map(r: Reader, name: str | None, config_maps: list[Mapping[str, Any]]) -> TrainingConfig:
+    if not name:
+        return TrainingConfig()
+    found = next((c for c in config_maps if r.mapping("metadata", c).get("name") == name), None)
+    if found is None:
+        r.problem(
+            "tuning.config", f"the ConfigMap {shown(name)} is not among the documents.", "Add it, or leave out config."
+        )
+        return TrainingConfig()
+    text = r.text(f"data.{CONFIG_FILE}", r.mapping("data", found), CONFIG_FILE)
+    try:
+        document = load(text or "", CONFIG_FILE)
+    except SpecError as error:
+        r.problems += error.problems
+        return TrainingConfig()
+    if not isinstance(document, Mapping) or not isinstance(document.get("training_config"), Mapping):
+        r.problem(
+            CONFIG_FILE,
+            "it has no training_config with sections in it.",
+            "Write training_config: {TrainingArguments: {…}}.",
+        )
+        return TrainingConfig()
+    return TrainingConfig.from_document(document)
+
+
+def flat(spec: TuningSpec) -> dict[str, Any]:
+    """Path -> value of all that was said, for `TuningSpec.diff`."""
+    ws = workspace(spec, with_config=False)
+    values: dict[str, Any] = {}
+    for part in ("metadata", "resource", "tuning"):
+        values.update(_leaves(part, ws[part]))
+    for section, keys in spec.config.to_dict().items():
+        values.update({f"{section}.{k}": v for k, v in keys.items()} if isinstance(keys, Mapping) else {section: keys})
+    return values
+
+
+def _leaves(path: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {path: value}
+    return {p: v for key, inner in value.items() for p, v in _leaves(f"{path}.{key}", inner).items()}

@@ -1,0 +1,129 @@
+"""The spec itself: one value that says all about a tuning run but its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Self, get_args
+
+from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps, train_rows
+
+from ..presets import PRESETS
+from .defaults import Default, choose
+from .sources import DataDestination, DataSource, ResourceSpec
+
+Target = Literal["local", "job", "kaito"]
+"""Where a run is to go: a process of this machine, our own Job, or KAITO's operator."""
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+
+NAME_MAX: Final = 63
+"""Letters of a Job's name that is a label's value too (RFC 1123)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSpec:
+    """A tuning run, in KAITO's words (`Workspace.tuning` and what stands beside it).
+
+    Holds what the user said, right or wrong: `problems` checks it, and `effective_config` adds what nobody said.
+    """
+
+    preset: str
+    """A KAITO preset, a Hugging Face id, or a model folder."""
+    method: Method = "lora"
+    name: str | None = None
+    """Of the run, the Workspace and the Job. None: `named` gives one."""
+    namespace: str = "default"
+    input: DataSource = field(default_factory=DataSource)
+    output: DataDestination = field(default_factory=DataDestination)
+    resource: ResourceSpec = field(default_factory=ResourceSpec)
+    model_access_secret: str | None = None
+    """Name of the Secret with the Hugging Face token, `tuning.preset.presetOptions.modelAccessSecret`."""
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+    """Only what the user set."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the Workspace (a queue's name, for example)."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self, target: Target = "local") -> list[Problem]:
+        """All that is wrong with it on that target, errors, warnings and notes, each with its path."""
+        from .problems import problems
+
+        return problems(self, target)
+
+    def defaults(self, target: Target, *, rows: int | None = None) -> list[Default]:
+        """What we choose for that target where the user said nothing, each with its reason."""
+        return choose(self, target, rows)[1]
+
+    def effective_config(self, target: Target, *, rows: int | None = None) -> TrainingConfig:
+        """The configuration that will run: KAITO's defaults, over them ours, over them the user's."""
+        return choose(self, target, rows)[0]
+
+    def total_steps(self, rows: int, devices: int = 1, *, target: Target = "local") -> int:
+        """Optimiser steps of a run over that many rows, those held out included."""
+        config = self.effective_config(target, rows=rows)
+        return total_steps(config, train_rows(config, rows), devices)
+
+    def resolved(self, target: Target, *, rows: int | None = None) -> Self:
+        """A copy in which all that was left open is filled in for that target: name, node labels, configuration."""
+        spec = self.named()
+        resource = spec.resource
+        if target == "kaito" and not resource.label_selector:
+            resource = replace(resource, label_selector={"matchLabels": {"app": spec.name}})
+        return replace(spec, resource=resource, config=spec.effective_config(target, rows=rows))
+
+    def named(self, taken: Collection[str] = ()) -> Self:
+        """A copy with a name: its own, else one made from model and method that is not among the taken ones."""
+        return self if self.name else replace(self, name=free_name(self.preset, self.method, taken))
+
+    def to_documents(self, target: Target | None = None, rows: int | None = None) -> list[dict[str, Any]]:
+        """The ConfigMap (when there is a configuration) and the Workspace, in the order to apply.
+
+        With a target: all filled in, what will run there. Without: exactly what the user said; read back, it is equal.
+        """
+        from .documents import to_documents
+
+        return to_documents(self, target, rows)
+
+    def to_yaml(self, target: Target | None = None, rows: int | None = None) -> str:
+        """The same as YAML text, with a word at its head, and the reason beside each value that we chose."""
+        from .documents import to_yaml
+
+        return to_yaml(self, target, rows)
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Mapping[str, Any]]) -> Self:
+        """From a Workspace and its ConfigMap. Raises `SpecError` with everything that a spec cannot hold."""
+        from .documents import read_documents
+
+        return cls(**read_documents(documents))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """From YAML text, as `to_yaml` or a person writes it. Raises `SpecError`."""
+        from .documents import read_documents
+        from .text import load_all
+
+        return cls(**read_documents(load_all(text, "spec")))
+
+    def diff(self, other: TuningSpec) -> list[tuple[str, Any, Any]]:
+        """Where the two differ: (path, mine, theirs), None for what one of them leaves open."""
+        mine, theirs = self.flat(), other.flat()
+        return [(p, mine.get(p), theirs.get(p)) for p in {**mine, **theirs} if mine.get(p) != theirs.get(p)]
+
+    def flat(self) -> dict[str, Any]:
+        """Path (KAITO's words; options as `Section.field`) -> value, for all that was said."""
+        from .documents import flat
+
+        return flat(self)
+
+
+def free_name(preset: str, method: str, taken: Collection[str] = ()) -> str:
+    """A run's name that a person recognises: the model's last part and the method, numbered when it is taken."""
+    model = PRESETS[preset].name if preset in PRESETS else str(preset).rstrip("/").rsplit("/", 1)[-1]
+    words = re.sub(r"[^a-z0-9]+", "-", f"{model}-{method}".lower()).strip("-") or "tuning"
+    base = words[: NAME_MAX - 6].rstrip("-")
+    number = 1
+    while (name := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return name
