@@ -22,7 +22,7 @@ ConfigLike = Mapping[str, Any] | TrainingConfig | Path | str
 
 def build_spec(
     *,
-    preset: str,
+    preset: str | Path,
     method: str = "lora",
     name: str | None = None,
     namespace: str | None = None,
@@ -205,6 +205,8 @@ def coerce(option: Option | None, value: Any) -> Any:
     """The value as the option's type when that loses nothing ("2e-4" -> 0.0002, 3.0 -> 3), else as it came, for `check`."""
     if option is None:
         return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a numpy scalar
     types = option.types
     if isinstance(value, str):
         if str in types and (list not in types or not value.lstrip().startswith("[")):
@@ -217,7 +219,7 @@ def coerce(option: Option | None, value: Any) -> Any:
             return [part.strip() for part in read.split(",") if part.strip()]
         if bool in types and isinstance(read, str) and read.lower() in _WORDS:
             return _WORDS[read.lower()]
-        value = read if not isinstance(read, str) else value
+        value = value if isinstance(read, str) else read
     if isinstance(value, float) and float not in types and int in types and value.is_integer():
         return int(value)
     if isinstance(value, tuple | set | frozenset) and list in types:

@@ -67,6 +67,7 @@ def load(text: str, path: str) -> Any:
 def load_all(text: str, path: str) -> list[Any]:
     """All documents but empty ones. Raises `SpecError`."""
     documents: list[Any] = _parsed(path, lambda: [d for d in yaml.load_all(text, Loader=_Loader) if d is not None])
+    return documents
 
 
 def _parsed(path: str, read: Any) -> Any:

@@ -11,12 +11,19 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from .config import ALL_SECTIONS, METHODS, SECTION_NAMES, Option, TrainingConfig, options
+from .known import HUGGING_FACE, RENAMED
 from .names import MOUNT_ROOT
 from .problems import Problem, close_match, listing, shown
 
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
 """Hugging Face's `num_train_epochs`, which KAITO leaves alone."""
+BATCH_DEFAULT: Final = 8
+"""Hugging Face's `per_device_train_batch_size`; KAITO's default ConfigMap says 1."""
+SPLIT_DEFAULT: Final = 0.8
+"""KAITO's `train_test_split` where the section omits it; its default ConfigMap says 1."""
+CLOSED: Final = ("DatasetConfig", "TrainerOptions")
+"""Sections with no other fields than those that we explain: KAITO's own and ours."""
 
 
 def check(config: TrainingConfig, method: str | None = None) -> list[Problem]:
@@ -31,59 +38,113 @@ def _sections(config: TrainingConfig) -> Iterator[Problem]:
     known = [s.NAME for s in ALL_SECTIONS]
     for name, value in config.unknown.items():
         if name in known:
+            first = next(o.name for o in options() if o.section == name)
             yield Problem(
                 f"config.{name}",
                 f"a section holds keys and values, this one is {shown(value)}.",
-                f"Write it as a mapping, for example {name}: {{{next(o.name for o in options() if o.section == name)}: …}}.",
+                f"Write it as a mapping, for example {name}: {{{first}: …}}.",
             )
         else:
+            near = close_match(str(name), known)
             yield Problem(
                 f"config.{name}",
                 "KAITO knows no such section.",
-                f"{close_match(name, known)} The sections are {listing(SECTION_NAMES, 'and')}.".strip(),
+                f"{near} The sections are {listing(SECTION_NAMES, 'and')}.".strip(),
             )
 
 
 def _values(config: TrainingConfig) -> Iterator[Problem]:
     table = {o.path: o for o in options()}
     for section in config.sections():
-        explained = [o.name for o in options() if o.section == section.NAME]
         for name, value in section.to_dict().items():
             path = f"{section.NAME}.{name}"
             if path in table:
                 yield from _value(table[path], value)
-            elif near := close_match(str(name), explained):
-                yield Problem(
-                    path, f"not a field that we know of {section.NAME}.", f"{near} It is passed on as it is.", "warning"
-                )
+            else:
+                yield from _unexplained(section.NAME, str(name))
+
+
+def _unexplained(section: str, name: str) -> Iterator[Problem]:
+    """A key that we don't explain: Hugging Face's own fields pass, typos don't, what may be newer is told of."""
+    path = f"{section}.{name}"
+    if name in HUGGING_FACE.get(section, ()):
+        return
+    explained = [o.name for o in options() if o.section == section]
+    near = close_match(name, [*explained, *sorted(HUGGING_FACE.get(section, ()))], 0.8)
+    if path in RENAMED:
+        yield Problem(path, "there is no such field (any more).", f"Write {RENAMED[path]}.")
+    elif near:
+        yield Problem(path, "there is no such field.", near)
+    elif section in CLOSED:
+        yield Problem(path, "there is no such field.", f"The fields are {listing(explained, 'and')}.")
+    elif section in HUGGING_FACE:
+        yield Problem(
+            path,
+            "this field is in no release of Hugging Face's libraries that we know.",
+            "It is passed on as it is; the trainer ends on it when it is not known there either.",
+            "warning",
+        )
 
 
 def _value(option: Option, value: Any) -> Iterator[Problem]:
-    def wrong(message: str, remedy: str) -> Problem:
-        return Problem(option.path, message, remedy)
-
+    asked = f"Give {_kind(option.types)}{_range(option)}."
     if not _is_a(value, option.types):
-        hint = ""
-        if isinstance(value, str) and not option.choices:
-            hint = " Leave out the quotes." if _parses(value, option.types) else ""
-            if hint and float in option.types and "e" in value.lower():
-                hint = f" YAML reads {value} as text: write {float(value)!r}" + (
-                    " or 1.0e-4." if "." not in value else "."
-                )
-        yield wrong(
-            f"{shown(value)} is not {_kind(option.types)}.", f"Give {_kind(option.types)}{_range(option)}.{hint}"
+        yield Problem(
+            option.path, f"{shown(value)} is not {_kind(option.types)}.", f"{asked} {_hint(option, value)}".strip()
         )
-        return
-    if option.choices and isinstance(value, str) and value not in option.choices:
+    elif option.choices and isinstance(value, str) and value not in option.choices:
         near = close_match(value, option.choices)
-        yield wrong(f"{shown(value)} is not allowed.", f"{near + ' ' if near else ''}Use {listing(option.choices)}.")
+        yield Problem(option.path, f"{shown(value)} is not allowed.", f"{near} Use {listing(option.choices)}.".strip())
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low = (option.minimum is not None and value < option.minimum) or (
             option.above is not None and value <= option.above
         )
         high = option.maximum is not None and value > option.maximum
-        if low or high or not math.isfinite(value):
-            yield wrong(f"{value} is out of range.", f"Give {_kind(option.types)}{_range(option)}.")
+        if low or high or not _finite(value):
+            yield Problem(option.path, f"{shown(value)} is out of range.", asked)
+
+
+def _hint(option: Option, value: Any) -> str:
+    """What is probably meant by a value of the wrong type; mostly what YAML made of it."""
+    types = option.types
+    if isinstance(value, bool) and ("no" in option.choices or "off" in option.choices) and not value:
+        return 'YAML reads a bare no as false: write "no" in quotes.'
+    if isinstance(value, float) and int in types and value.is_integer():
+        return f"Write {int(value)}."
+    if not isinstance(value, str) or option.choices:
+        return ""
+    if bool in types and (meant := _WORDS.get(value.lower())):
+        return f"Write {meant}, without quotes."
+    number = _number(value)
+    if number is None or (float not in types and not number.is_integer()):
+        return ""
+    if float in types and "e" in value.lower():
+        return f"YAML reads {shown(value)[1:-1]} as text: write {_as_yaml(number)}."
+    return "Leave out the quotes." if int in types or float in types else ""
+
+
+def _as_yaml(number: float) -> str:
+    """As YAML 1.1 reads it back as a number: with a point, even before an exponent."""
+    mantissa, e, exponent = repr(number).partition("e")
+    return (mantissa if "." in mantissa else f"{mantissa}.0") + e + exponent
+
+
+_WORDS: Final = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond a float's range
+        return False
 
 
 def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
@@ -124,6 +185,10 @@ def _combinations(config: TrainingConfig) -> Iterator[Problem]:
     t = config.TrainingArguments
     if t.bf16 is True and t.fp16 is True:
         yield Problem("TrainingArguments.fp16", "bf16 and fp16 are both true.", "Keep one of them.")
+    if t.max_steps == 0 and not isinstance(t.max_steps, bool):
+        yield Problem(
+            "TrainingArguments.max_steps", "0 steps would train nothing.", "Give 1 or more, or -1 for no limit."
+        )
     held_out = config.DatasetConfig.train_test_split
     if t.eval_strategy in ("steps", "epoch") and held_out == 1:
         yield Problem(
@@ -136,24 +201,33 @@ def _combinations(config: TrainingConfig) -> Iterator[Problem]:
 def total_steps(config: TrainingConfig, rows: int, devices: int = DEVICES_DEFAULT) -> int:
     """Optimiser steps of a run: epochs × ⌈rows / (batch × accumulation × devices)⌉, cut by `max_steps`.
 
-    `rows` are those trained on, after the split. Source: KAITO's tuning document, "Time for job completion", with
-    Hugging Face's accumulation and devices put in.
+    `rows` are those trained on, after the split. Rounded as Hugging Face's Trainer rounds: batches an epoch up, then
+    optimiser steps an epoch up, then epochs times that up. The configuration must be one that `check` finds no error in.
+
+    Source: KAITO's tuning document, "Time for job completion", and `transformers.Trainer.set_initial_training_values`.
     """
     t = config.TrainingArguments
     if t.max_steps is not None and t.max_steps > 0:
         return t.max_steps
-    batch = (t.per_device_train_batch_size or 1) * devices
-    batches = math.ceil(rows / batch)
-    per_epoch = max(1, math.ceil(batches / (t.gradient_accumulation_steps or 1)))
+    batch = (t.per_device_train_batch_size or BATCH_DEFAULT) * devices
+    batches = rows // batch if t.extra.get("dataloader_drop_last") is True else -(-rows // batch)
+    per_epoch = max(1, -(-batches // (t.gradient_accumulation_steps or 1)))
     epochs = EPOCHS_DEFAULT if t.num_train_epochs is None else t.num_train_epochs
     return math.ceil(epochs * per_epoch)
 
 
 def train_rows(config: TrainingConfig, rows: int) -> int:
-    """Rows trained on: KAITO's `train_test_split` of all rows (0.8 when the section omits it), the rest held out."""
+    """Rows trained on: KAITO's `train_test_split` of all rows (0.8 when the section omits it), the rest held out.
+
+    Rounded as `datasets.Dataset.train_test_split(test_size=1 - share)`, which KAITO's trainer calls: held-out rows up.
+    Both sides keep at least one row when there are two.
+    """
     share = config.DatasetConfig.train_test_split
-    share = 0.8 if share is None else share
-    return rows if share >= 1 else min(max(1, int(rows * share)), max(1, rows - 1))
+    share = SPLIT_DEFAULT if share is None else share
+    if share >= 1 or rows < 2:
+        return rows
+    held_out = math.ceil((1 - share) * rows)
+    return min(max(1, rows - held_out), rows - 1)
 
 
 def _is_a(value: Any, types: tuple[type, ...]) -> bool:
@@ -162,23 +236,10 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
     if isinstance(value, int) and float in types:
         return True
     if isinstance(value, list) and list in types:
-        return all(isinstance(v, str) for v in value)
+        return bool(value) and all(isinstance(v, str) for v in value)
     if isinstance(value, Mapping) and dict in types:
         return True
     return isinstance(value, types)
-
-
-def _parses(text: str, types: tuple[type, ...]) -> bool:
-    if bool in types:
-        return text.lower() in ("true", "false")
-    for number in (int, float):
-        if number in types:
-            try:
-                number(text)
-            except ValueError:
-                continue
-            return True
-    return False
 
 
 def _kind(types: tuple[type, ...]) -> str:

@@ -37,11 +37,11 @@ class Problem:
         return f"{self.path}: {self.message}{' ' + self.remedy if self.remedy else ''}"
 
 
-def close_match(word: str, allowed: Iterable[str]) -> str:
-    """The nearest allowed word as `Did you mean "x"?`, or an empty string when none is near."""
+def close_match(word: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest allowed word as `Did you mean "x"?`, or an empty string when none is near (0: any is, 1: the same)."""
     candidates = list(allowed)
     lowered = {c.lower(): c for c in candidates}
-    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
     return f'Did you mean "{lowered[near[0]]}"?' if near else ""
 
 
