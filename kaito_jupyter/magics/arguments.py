@@ -1,0 +1,218 @@
+"""The options of the magics: what they are, and how words become values and problems.
+
+Options that set a field of the configuration are made from the contract's table: a field with a `flag` is an option here,
+with its help, its choices and its type. The parsers are `magic_arguments`' own, so that `%kaito_tune?` shows them; reading
+is ours, because argparse stops at the first problem and takes `--pre` for `--preset`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from IPython.core.magic_arguments import MagicArgumentParser, argument, argument_group, magic_arguments
+from kaito_trainer.contract import METHODS, Option, Problem, options
+from kaito_trainer.contract.problems import close_match, listing
+
+from .line import ExpansionError, Word, expand
+
+BACKENDS: Final = ("auto", "local", "job", "kaito")
+"""`auto`: where a cluster is reachable and asked for, else this machine."""
+
+Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def tune_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a magic the options of `%kaito_tune`; its docstring becomes the help."""
+    return _decorate(function, [magic_arguments(), *_tune_decorators()])
+
+
+def verb_arguments(verb: str, *own: Decorate) -> Decorate:
+    """Give the function of a `%kaito` verb its own options and those that every verb has."""
+    everywhere = [
+        argument("-n", "--namespace", metavar="NAMESPACE", help="Kubernetes namespace."),
+        argument("--backend", choices=BACKENDS, metavar="BACKEND", help=f"Look only there: {listing(BACKENDS)}."),
+        argument("-h", "--help", action="store_true", help="Show this text."),
+    ]
+    return lambda function: _decorate(function, [magic_arguments(f"kaito {verb}"), *own, *everywhere])
+
+
+def _decorate(function: Callable[..., Any], decorators: list[Decorate]) -> Callable[..., Any]:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def _tune_decorators() -> list[Decorate]:
+    """In the order of the help. No `type`: every value is text at first, and whoever checks it says what it must be."""
+    return [
+        argument(
+            "data",
+            nargs="?",
+            metavar="DF",
+            help="A DataFrame (its name, or an expression like df[:100]), or a quoted path of a csv, json, jsonl or "
+            "parquet file. Not needed when --input names data that is there already.",
+        ),
+        argument_group("what is trained"),
+        argument("--preset", metavar="MODEL", help="A KAITO preset, a Hugging Face id, or a folder with a model."),
+        argument("--method", choices=METHODS, metavar="METHOD", help=f"Tuning method: {listing(METHODS)}."),
+        argument("--name", metavar="NAME", help="The run's name; made up when not given."),
+        argument_group("configuration"),
+        *(argument(o.flag, dest=o.path, metavar=metavar(o), help=flag_help(o)) for o in options() if o.flag),
+        argument(
+            "--set",
+            action="append",
+            dest="settings",
+            metavar="SECTION.FIELD=VALUE",
+            help="Any other field of the configuration; may be given again and again.",
+        ),
+        argument("--config", metavar="FILE", help="A YAML file with the configuration; the cell and the line win."),
+        argument_group("data"),
+        argument("--input", metavar="SOURCE", help="Data that is there already: image:REF, pvc:CLAIM/path or a URL."),
+        argument("--messages-column", metavar="COLUMN", help="Column with conversations."),
+        argument("--prompt-column", metavar="COLUMN", help="Column with prompts."),
+        argument("--completion-column", metavar="COLUMN", help="Column with completions."),
+        argument("--text-column", metavar="COLUMN", help="Column with plain text."),
+        argument_group("where"),
+        argument(
+            "--backend",
+            choices=BACKENDS,
+            metavar="BACKEND",
+            help='"local": this machine; "job": our own Job on a cluster; "kaito": KAITO\'s operator; "auto": the one that fits.',
+        ),
+        argument("-n", "--namespace", metavar="NAMESPACE", help="Kubernetes namespace."),
+        argument("--context", metavar="CONTEXT", help="Context of the kubeconfig."),
+        argument("--instance-type", metavar="SKU", help="GPU node that KAITO is to take."),
+        argument("--output", metavar="PLACE", help="Where the adapter goes: image:REF, pvc:CLAIM/path or a folder."),
+        argument("--push-secret", metavar="SECRET", help="Secret with which the adapter image is pushed."),
+        argument_group("this cell"),
+        argument("--dry-run", action="store_true", help="Check all, show what would happen, start nothing."),
+        argument("--yaml", action="store_true", help="Give KAITO's YAML for it, start nothing."),
+        argument("--wait", action="store_true", help="Wait for the end; the cell fails when the run does."),
+        argument("--strict", action="store_true", help="Take warnings for errors."),
+        argument("-h", "--help", action="store_true", help="Show this text."),
+    ]
+
+
+def metavar(option: Option) -> str:
+    """What stands for the value in the help."""
+    return "N" if int in option.types or float in option.types else "VALUE"
+
+
+def flag_help(option: Option) -> str:
+    """Help of an option that sets a field: the field's own words, its range, and which field it is."""
+    bounds = [option.unit] if option.unit else []
+    bounds += [f"at least {option.minimum:g}"] if option.minimum is not None else []
+    bounds += [f"above {option.above:g}"] if option.above is not None else []
+    bounds += [f"at most {option.maximum:g}"] if option.maximum is not None else []
+    bounds += [listing(option.choices)] if option.choices else []
+    within = f" ({', '.join(bounds)})" if bounds else ""
+    return f"{option.help.rstrip('.')}{within}. Sets {option.path}.".replace("%", "%%")
+
+
+class Arguments:
+    """What a line says."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        """By the parser's `dest`; what was not given is absent. Values are text, flags True, repeatable ones lists."""
+        self.words: dict[str, Word] = {}
+        """The positional words, as they stand in the line."""
+        self.problems: list[Problem] = []
+        self.flags: dict[str, str] = {}
+        """dest -> the option by which it was given."""
+
+    def get(self, dest: str, default: Any = None) -> Any:
+        return self.values.get(dest, default)
+
+
+def read(parser: MagicArgumentParser, words: Iterable[Word], namespace: Mapping[str, Any]) -> Arguments:
+    """Read words by a parser's table of options, collecting every problem. Values are expanded from the namespace."""
+    return _Reading(parser, list(words), namespace).read()
+
+
+class _Reading:
+    def __init__(self, parser: MagicArgumentParser, words: list[Word], namespace: Mapping[str, Any]) -> None:
+        self.table: dict[str, argparse.Action] = parser._option_string_actions
+        self.positionals = [a for a in parser._actions if not a.option_strings]
+        self.magic = parser.prog
+        self.words = words
+        self.namespace = namespace
+        self.result = Arguments()
+
+    def read(self) -> Arguments:
+        while self.words:
+            word = self.words.pop(0)
+            if _is_option(word):
+                self._option(word)
+            elif self.positionals:
+                dest = self.positionals.pop(0).dest
+                self.result.words[dest] = word
+                self.result.values[dest] = word.text
+            else:
+                self._problem(word.text, "nothing more is expected here.", "Put a value with spaces in quotes.")
+        return self.result
+
+    def _option(self, word: Word) -> None:
+        name, equals, value = word.text.partition("=")
+        action = self.table.get(name)
+        if action is None:
+            near = _near(name, self.table)
+            hint = f'Did you mean "{near}"?' if near else ""
+            self._problem(name, f"%{self.magic} has no such option.", hint or f"See %{self.magic.split()[0]}? for all.")
+            takes_value = not near or self.table[near].nargs != 0
+            if not equals and takes_value and self.words and not _is_option(self.words[0]):
+                self.words.pop(0)
+            return
+        given: Any = True
+        if action.nargs == 0:
+            if equals:
+                self._problem(name, "it takes no value.", "Leave out the = and what follows.")
+        else:
+            if not equals:
+                if not self.words or _is_option(self.words[0]):
+                    self._problem(name, "its value is missing.", f"Write {name} {action.metavar or 'VALUE'}.")
+                    return
+                value = self.words.pop(0).text
+            given = self._expanded(name, value)
+            if given is None or not self._allowed(name, given, action):
+                return
+        self._keep(name, given, action)
+
+    def _expanded(self, name: str, value: str) -> str | None:
+        try:
+            return expand(value, self.namespace)
+        except ExpansionError as error:
+            self._problem(name, f"{value} cannot be evaluated: {error}.", "Write {{ and }} for braces that are meant.")
+            return None
+
+    def _allowed(self, name: str, value: str, action: argparse.Action) -> bool:
+        if action.choices is None or value in action.choices:
+            return True
+        near = close_match(value, action.choices)
+        self._problem(name, f'"{value}" is not allowed.', f"{near} Use {listing(action.choices)}.".strip())
+        return False
+
+    def _keep(self, name: str, value: Any, action: argparse.Action) -> None:
+        values = self.result.values
+        if isinstance(action, argparse._AppendAction):
+            values.setdefault(action.dest, []).append(value)
+        elif action.dest in values and value is not True:
+            self._problem(name, f'given twice, "{values[action.dest]}" and "{value}".', "Keep one of them.")
+        else:
+            values[action.dest] = value
+            self.result.flags[action.dest] = name
+
+    def _problem(self, path: str, message: str, remedy: str) -> None:
+        self.result.problems.append(Problem(path, message, remedy))
+
+
+def _is_option(word: Word) -> bool:
+    """Whether a word names an option; `-1` is a number."""
+    return not word.quoted and len(word.text) > 1 and word.text[0] == "-" and not word.text[1].isdigit()
+
+
+def _near(name: str, table: Iterable[str]) -> str:
+    match = close_match(name, table) or close_match(f"--{name.lstrip('-')}", table)
+    return match.removeprefix('Did you mean "').removesuffix('"?')
