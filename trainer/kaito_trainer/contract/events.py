@@ -37,6 +37,9 @@ ERROR_KINDS: Final = {
     "gated-model": "The base model needs an accepted licence and a Hugging Face token.",
     "target-modules": "LoRA's target_modules do not exist in the model.",
     "out-of-memory": "The device ran out of memory.",
+    "download": "The data could not be fetched.",
+    "push": "The adapter could not be pushed to its registry.",
+    "registry-auth": "A registry refused the credentials, or there were none.",
     "disk-full": "The volume is full.",
     "dependency": "A Python package is missing or does not fit.",
     "killed": "The process was killed from outside.",
@@ -191,6 +194,18 @@ class TrainEnd(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Push(Payload):
+    """The adapter is in its registry."""
+
+    TYPE: ClassVar[str] = "push"
+    image: str
+    digest: str
+    """Of the manifest: `sha256:…`."""
+    bytes: int | None = None
+    """Size of the layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Error(Payload):
     """The run has failed. The last event of a run that fails."""
 
@@ -205,7 +220,7 @@ class Error(Payload):
 
 
 PAYLOADS: Final[Mapping[str, type[Payload]]] = {
-    p.TYPE: p for p in (Phase, TrainBegin, Log, Evaluate, Generate, Save, History, TrainEnd, Error)
+    p.TYPE: p for p in (Phase, TrainBegin, Log, Evaluate, Generate, Save, History, TrainEnd, Push, Error)
 }
 """Event type -> the class that describes its fields."""
 
@@ -279,6 +294,7 @@ __all__ = [
     "Log",
     "Payload",
     "Phase",
+    "Push",
     "Save",
     "TrainBegin",
     "TrainEnd",
