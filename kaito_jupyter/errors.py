@@ -9,6 +9,7 @@
       BackendError                the place where training runs said no, or cannot be reached
         RunNotFound               there is no run of that name
       RunFailed                   a run that was waited for did not succeed
+      WaitTimeout                 … has not ended in the time that was given (a TimeoutError too)
 
 Messages never hold a secret's value.
 """
@@ -73,3 +74,7 @@ class RunNotFound(BackendError):
 
 class RunFailed(KaitoError):
     """A run that was waited for ended without success."""
+
+
+class WaitTimeout(KaitoError, TimeoutError):
+    """A run that was waited for goes on: the wait is over, the run is not."""

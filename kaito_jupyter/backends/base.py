@@ -85,12 +85,13 @@ class Backend(Protocol):
         """The spec that the run was submitted with."""
         ...
 
-    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status]:
+    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
         """Lines from the start (or after the cursor `since`), as they come, with a `Status` whenever it changes.
 
         Lines come in batches as large as what is there, so that a late reader takes a long log in few steps; a batch is
-        not held back to grow. Ends after a terminal `Status`, all lines before it having been given, or soon after
-        `stop` is set. That a stream of lines has ended is never taken for the end of the run.
+        not held back to grow. None comes whenever all that there is has been given and a wait begins: a reader is up to
+        date then. Ends after a terminal `Status`, all lines before it having been given, or soon after `stop` is set.
+        That a stream of lines has ended is never taken for the end of the run.
         """
         ...
 

@@ -25,7 +25,6 @@ from kaito_trainer.contract.names import CONFIG_DIR, CONFIG_FILE, DATA_DIR, RESU
 from kaito_trainer.contract.problems import listing
 
 from ..errors import BackendError, SpecError
-from ..presets import resolve_model
 from ..spec import TuningSpec
 from . import supervisor as files
 from .base import TuningJob
@@ -84,7 +83,7 @@ def start(job: TuningJob, root: Path, command: Sequence[str] | None) -> Path:
         shutil.rmtree(fresh, ignore_errors=True)
         if place.exists():
             remedy = "Choose another name."
-            raise SpecError([Problem("name", f'"{job.spec.name}" was taken just now.', remedy)]) from None
+            raise SpecError([Problem("metadata.name", f'"{job.spec.name}" was taken just now.', remedy)]) from None
         raise BackendError(
             f"run {job.spec.name}: its folder {place} cannot be made: {error.strerror or error}. "
             "Free or unlock the place, or set XDG_STATE_HOME to another."
@@ -114,10 +113,9 @@ def _fill(folder: Path, job: TuningJob, place: Path, trainer: Sequence[str]) -> 
         destination = Path(spec.output.path).expanduser().absolute()
         destination.mkdir(parents=True, exist_ok=True)
         (folder / RESULTS_DIR).symlink_to(destination, target_is_directory=True)
-    model = {"ModelConfig": {"pretrained_model_name_or_path": resolve_model(spec.preset)}}
-    config = spec.effective_config("local", rows=rows).merged(model).to_document()
+    config = spec.effective_config("local", rows=rows).to_document()
     (folder / CONFIG_DIR / CONFIG_FILE).write_text(_yaml(yaml, config), encoding="utf-8")
-    (folder / SPEC_FILE).write_text(spec.to_yaml("local"), encoding="utf-8")
+    (folder / SPEC_FILE).write_text(spec.to_yaml(), encoding="utf-8")
     run = {
         "version": 1,
         "id": uuid.uuid4().hex,
@@ -191,14 +189,10 @@ def _replaced(command: Sequence[str] | None) -> list[str]:
 
 
 def _output_problem(folder: Path) -> Problem | None:
-    if folder.is_dir():
-        with contextlib.suppress(OSError):
-            if not any(folder.iterdir()):
-                return None
-        message = f"{folder} is not empty; an earlier adapter there would be mixed with the new one."
-        return Problem("output.path", message, "Name a new folder, or empty that one.")
-    if folder.exists():
-        return Problem("output.path", f"{folder} is a file.", "Name a folder, new or empty.")
+    with contextlib.suppress(OSError):  # a file is the spec's to refuse; a folder that is not there is made
+        if any(folder.iterdir()):
+            message = f"{folder} is not empty: an earlier adapter in it would be mixed with the new one."
+            return Problem("tuning.output", message, "Name a new folder, or empty that one.")
     return None
 
 

@@ -56,16 +56,10 @@ class LocalBackend:
 
     def problems(self, spec: TuningSpec) -> list[Problem]:
         found = launch.problems(spec, self._command)
-        taken = self.root / spec.namespace / (spec.name or "")
-        if spec.name and taken.is_dir():
-            state = RunFolder(taken).status().state
-            if state in TERMINAL:
-                message = f'"{spec.name}" is the name of an earlier run here ({state}).'
-                remedy = f"Choose another name, or remove that run and its adapter with `%kaito delete {spec.name}`."
-            else:
-                message = f'"{spec.name}" is the name of a run that is going on.'
-                remedy = f"Choose another name, or end that run first with `%kaito cancel {spec.name}`."
-            found.append(Problem("name", message, remedy))
+        for ref in self.runs():
+            if (ref.name, ref.namespace) == (spec.name, spec.namespace):
+                with contextlib.suppress(RunNotFound):  # deleted just now
+                    found.append(_taken(ref, self.status(ref)))
         return found
 
     def submit(self, job: TuningJob) -> RunRef:
@@ -124,7 +118,7 @@ class LocalBackend:
         except FileNotFoundError:
             raise _deleted(ref) from None
 
-    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status]:
+    def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
         folder = _folder(ref)
         known: Status | None = None
         with Tail(folder.log, since) as tail:
@@ -145,6 +139,7 @@ class LocalBackend:
                 if over:
                     yield status
                     return
+                yield None
                 stop.wait(POLL)
 
     def logs(self, ref: RunRef, tail: int | None = None) -> list[str]:
@@ -196,6 +191,16 @@ class LocalBackend:
 
     def _ref(self, folder: Path) -> RunRef:
         return RunRef(self.name, folder.name, folder.parent.name, str(folder))
+
+
+def _taken(ref: RunRef, status: Status) -> Problem:
+    if status.state in TERMINAL:
+        message = f'"{ref.name}" is the name of an earlier run here ({status.state}).'
+        remedy = f"Choose another name, or remove that run and its adapter with `%kaito delete {ref.name}`."
+    else:
+        message = f'"{ref.name}" is the name of a run that is going on.'
+        remedy = f"Choose another name, or end that run first with `%kaito cancel {ref.name}`."
+    return Problem("metadata.name", message, remedy)
 
 
 def default_root() -> Path:

@@ -1,0 +1,164 @@
+"""The one thread of a watched run: it takes what the backend yields, folds it, and tells who wants to know. No more.
+
+A plain thread and not a task: during a synchronous cell an event loop starves. It never prints and never displays: on
+current kernels that would land in whatever cell is the latest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from ..backends.base import Backend
+from ..errors import KaitoError, RunNotFound
+from ..state import RunState
+from ..status import TERMINAL, Lines, RunRef, Status
+
+LONGEST_RETRY: Final = 15.0
+"""Seconds between two tries at a backend that cannot be reached; the first comes after a fraction of one."""
+_JOIN: Final = 2.0
+"""Seconds that closing waits for the thread. It wakes at once unless the backend hangs in a call."""
+
+log = logging.getLogger(__name__)
+
+
+class Reader:
+    """Keeps one `RunState` up to date while it is open. All methods may be called from any thread, any number of times."""
+
+    def __init__(self, backend: Backend, ref: RunRef, state: RunState) -> None:
+        self.lock = threading.RLock()
+        """Held while the state changes: hold it to read more than one thing of it."""
+        self.state = state
+        self.over = threading.Event()
+        """The backend has said how the run ended, and every line before is folded."""
+        self.trouble: Exception | None = None
+        """Why nothing comes: the backend cannot be reached (it is tried again), or reading failed for good (`broken`)."""
+        self.broken = False
+        self._backend = backend
+        self._ref = ref
+        self._cursor: str | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._current = threading.Event()
+        self._subscribers: list[Callable[[], None]] = []
+
+    @property
+    def reading(self) -> bool:
+        """Whether the thread is at work."""
+        thread = self._thread
+        return thread is not None and thread.is_alive() and not self._stop.is_set()
+
+    def open(self) -> None:
+        """Begin to read, or go on after `close` where it ended. Nothing happens when it reads already, or all was read."""
+        with self.lock:
+            if self.reading or self.over.is_set():
+                return
+            self._stop = threading.Event()
+            self._current.clear()
+            self.trouble, self.broken = None, False
+            self._thread = threading.Thread(
+                target=self._read, args=(self._stop,), name=f"kaito run {self._ref.name}", daemon=True
+            )
+            _open.add(self)
+            self._thread.start()
+
+    def close(self, join: bool = True) -> None:
+        """End the thread. The run itself goes on, and so can the reading."""
+        self._stop.set()
+        thread = self._thread
+        if join and thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN)
+
+    def catch_up(self, seconds: float) -> bool:
+        """Wait until all lines that were there have been folded. False when that took longer."""
+        return self._current.wait(seconds)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have it called, by the reader's thread, after each batch that was folded. Gives back what ends that."""
+        with self.lock:
+            self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            with self.lock, contextlib.suppress(ValueError):
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def _read(self, stop: threading.Event) -> None:
+        try:
+            retry = 0.2
+            while not stop.is_set() and not self.over.is_set():
+                try:
+                    if self._follow(stop):
+                        retry = 0.2
+                except RunNotFound as gone:
+                    self._fold(stop, Status("Cancelled", str(gone)))
+                    return
+                except KaitoError as error:  # out of reach for now
+                    self.trouble = error
+                    self._tell()
+                stop.wait(retry)
+                retry = min(2 * retry, LONGEST_RETRY)
+        except Exception as error:  # whatever it is, who waits must hear of it
+            log.debug("reading the run %s failed", self._ref.name, exc_info=True)
+            self.trouble, self.broken = error, True
+            self._tell()
+        finally:
+            if self._stop is stop:
+                self._current.set()
+
+    def _follow(self, stop: threading.Event) -> bool:
+        """One stream of the backend's, to its end. Whether anything came."""
+        came = False
+        for item in self._backend.follow(self._ref, self._cursor, stop):
+            came, self.trouble = True, None
+            if item is None:
+                self._current.set()
+            elif not self._fold(stop, item):
+                break
+        return came
+
+    def _fold(self, stop: threading.Event, item: Lines | Status) -> bool:
+        """Take one item in. False when another thread reads by now, or all is said."""
+        over = isinstance(item, Status) and item.state in TERMINAL
+        with self.lock:
+            if self._stop is not stop:
+                return False
+            if isinstance(item, Status):
+                self.state.apply(item)
+            else:
+                for text in item.texts:
+                    self.state.feed(text)
+                self._cursor = item.cursor
+        if over:
+            self._current.set()
+            self.over.set()
+        self._tell()
+        return not over
+
+    def _tell(self) -> None:
+        with self.lock:
+            subscribers = tuple(self._subscribers)
+        for callback in subscribers:
+            try:
+                callback()
+            except Exception:  # a view's mistake must not end the reading
+                log.debug("a subscriber of the run %s failed", self._ref.name, exc_info=True)
+
+
+_open: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before the interpreter goes: a thread that wakes in the middle of that can crash it."""
+    readers = list(_open)
+    for reader in readers:
+        reader.close(join=False)
+    for reader in readers:
+        reader.close()

@@ -1,0 +1,236 @@
+"""A run as a person holds it: how it stands, its curve, its log, its end, and its adapter."""
+
+from __future__ import annotations
+
+import base64
+import time
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kaito_trainer.contract import Problem, decode
+
+from ..backends.base import Backend
+from ..hf_logs import Reader as LogReader
+from ..state import RunState, Samples, Series
+from ..status import RunRef
+from .adapter import Adapter
+from .reader import Reader
+from .waiting import Patience, caller_awaits, raise_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from ..dataset import Dataset
+    from ..spec import TuningSpec
+
+CATCH_UP: Final = 20.0
+"""The most seconds that `watch` waits for a log to be read to its present end. A million steps take two."""
+
+
+class Run:
+    """A tuning run, wherever it is. It goes on whatever becomes of this object and of the kernel.
+
+    While it is watched, one thread keeps `state` up to date, until the run has ended, `close` is called, or the last
+    reference is gone. `await run` and `await run.wait()` wait for its end.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        ref: RunRef,
+        *,
+        spec: TuningSpec | None = None,
+        dataset: Dataset | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        self.backend = backend
+        self.ref = ref
+        self.dataset = dataset
+        """What was sent; None when the run was found again."""
+        self.problems = tuple(problems)
+        """Warnings and notes of the start."""
+        self._spec = spec
+        self._reader = Reader(backend, ref, _fresh_state(backend, self))
+        self._reader.open()
+        # Not `self._reader.close`: a finalizer may run in any thread, and must not wait for another.
+        weakref.finalize(self, self._reader.close, join=False).atexit = False
+
+    @property
+    def name(self) -> str:
+        return self.ref.name
+
+    @property
+    def namespace(self) -> str:
+        return self.ref.namespace
+
+    @property
+    def spec(self) -> TuningSpec:
+        """What was asked for, as it was said."""
+        if self._spec is None:
+            self._spec = self.backend.spec(self.ref)
+        return self._spec
+
+    @property
+    def state(self) -> RunState:
+        """How it stands. The object lives: its fields change as lines come; hold `lock` to read several that belong together."""
+        return self._reader.state
+
+    @property
+    def lock(self) -> Any:
+        """A reentrant lock that is held while `state` changes."""
+        return self._reader.lock
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended and every line of it is in `state`."""
+        return self._reader.over.is_set()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing new comes (the backend cannot be reached), or an empty string."""
+        return str(self._reader.trouble or "")
+
+    @property
+    def history(self) -> DataFrame:
+        """The curve: a row a logged step, indexed by `global_step`; columns by the names of the Trainer's log."""
+        return self._frame(self.state.series)
+
+    @property
+    def evaluations(self) -> DataFrame:
+        """Numbers on the held-out rows, indexed by `global_step`; step 0 is the base model."""
+        return self._frame(self.state.evaluations)
+
+    @property
+    def samples(self) -> list[Samples]:
+        """What the model answered to a few held-out prompts, before the training and after."""
+        with self.lock:
+            return list(self.state.samples)
+
+    @property
+    def adapter(self) -> Adapter | str | None:
+        """The adapter, when the run has ended and made one; as a text, the address where it was pushed to.
+
+        After a cancel it is what was learnt until then.
+        """
+        found = self.backend.adapter(self.ref)
+        return Adapter(found) if isinstance(found, Path) else found
+
+    def plot(self, **options: Any) -> Figure:
+        """The curve as a matplotlib Figure. Options: those of `plots.figure`, such as `dark` and `smooth`."""
+        from .. import plots
+
+        with self.lock:
+            figure: Figure = plots.figure(self.state, **{"title": self.name, **options})
+        return figure
+
+    def logs(self, tail: int | None = None, *, events: bool = True) -> Log:
+        """The log's last `tail` lines (all with None), read anew. Without `events`, those that are meant for people."""
+        if events or tail is None:
+            lines = self.backend.logs(self.ref, tail)
+            return Log(lines if events else [line for line in lines if decode(line) is None])
+        asked = 4 * tail + 100
+        while True:
+            lines = self.backend.logs(self.ref, asked)
+            foreign = [line for line in lines if decode(line) is None]
+            if len(foreign) >= tail or len(lines) < asked:
+                return Log(foreign[max(0, len(foreign) - tail) :])
+            asked *= 8
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until it has ended, and give it back. In a coroutine, and in a cell with `await`: `await run.wait()`.
+
+        Raises `RunFailed` when it failed or was cancelled, with the reason and what to do, and `WaitTimeout` when it has
+        not ended after `timeout` seconds. An interrupt (Ctrl-C, the stop button) ends the wait; the run goes on.
+        """
+        if caller_awaits(1):
+            return self._ended(timeout)  # type: ignore[return-value]  # a coroutine: the caller awaits it
+        Patience(self._reader, self.name, timeout).block()
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._ended(None).__await__()
+
+    async def _ended(self, timeout: float | None) -> Run:
+        await Patience(self._reader, self.name, timeout).sleep()
+        return self._outcome()
+
+    def _outcome(self) -> Run:
+        with self.lock:
+            succeeded = self.state.state == "Succeeded"
+        raise_for(self.state, self.name, None if succeeded else self.backend.adapter(self.ref))
+        return self
+
+    def cancel(self) -> None:
+        """Ask it to save and end. Returns at once; the state becomes Cancelled when it has. Harmless when it has ended."""
+        self.backend.cancel(self.ref)
+        self._reader.open()
+
+    def delete(self) -> None:
+        """Remove all that it made, its adapter included (but not a folder that you named). Ends it first when it is live."""
+        self.backend.delete(self.ref)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have it called after each change of `state`, until what is given back is called.
+
+        The reader's thread calls it: it must be quick, and must neither print nor display. It keeps the run being read.
+        """
+        unsubscribe = self._reader.subscribe(callback)
+        self._reader.open()
+        return unsubscribe
+
+    def open(self, catch_up: float = 0.0) -> Run:
+        """Begin to read (again), and wait up to `catch_up` seconds until what there is has been read."""
+        self._reader.open()
+        self._reader.catch_up(catch_up)
+        return self
+
+    def close(self) -> None:
+        """Stop to read. The run goes on, and `wait`, `subscribe`, `cancel` and `open` go on reading where it stopped."""
+        self._reader.close()
+
+    def __repr__(self) -> str:
+        with self.lock:
+            how = self.state.describe(time.time())
+        trouble = f" ({self.trouble})" if self.trouble else ""
+        return f"<Run {self.name} ({self.ref.backend}): {how}{trouble}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Picture and text, where the extension (which shows the live panel) is not loaded."""
+        from .. import plots
+
+        with self.lock:
+            bundle = {"text/plain": plots.summary(self.state, self.name)}
+            if len(self.state.series):
+                bundle["image/png"] = base64.b64encode(plots.png(self.state, title=self.name)).decode("ascii")
+        return bundle
+
+    def _frame(self, series: Series) -> DataFrame:
+        from pandas import DataFrame, Index
+
+        with self.lock:
+            columns = {name: list(values) for name, values in series.columns.items()}
+        steps = Index(columns.pop("global_step"), name="global_step", dtype="int64")
+        return DataFrame(columns, index=steps).dropna(axis="columns", how="all")
+
+
+class Log(list[str]):
+    """Lines of a log. Shows as text."""
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+    __repr__ = __str__
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+def _fresh_state(backend: Backend, run: Run) -> RunState:
+    """KAITO's own trainer speaks no events; what its lines leave out is known from the spec."""
+    if backend.name != "kaito":
+        return RunState()
+    steps = run.spec.effective_config("kaito").TrainingArguments.logging_steps
+    return RunState(LogReader(logging_steps=int(steps or 1), max_steps=backend.record(run.ref).total_steps))

@@ -1,0 +1,172 @@
+"""From data and options to a started run: everything is checked first, and everything that is wrong is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, overload
+
+from kaito_trainer.contract import Problem
+
+from ..backends.base import Backend, TuningJob
+from ..backends.choice import choose_backend, target_of
+from ..dataset import Dataset
+from ..errors import DatasetError, InputError, SpecError
+from ..spec import DataDestination, DataSource, Target, TuningSpec, build_spec
+from .run import Run
+
+ANOTHER_NAME: Final = 5
+"""How often a name that we made is made anew when somebody else takes it in between."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that could be started: checked, complete, and not started. What a dry run gives."""
+
+    spec: TuningSpec
+    dataset: Dataset | None
+    target: Target
+    total_steps: int | None
+    """Optimiser steps of the run, when the number of rows is known."""
+    problems: tuple[Problem, ...] = ()
+    """Warnings and notes."""
+    backend: str | Backend = "auto"
+    """Where it goes, as it was asked for."""
+
+    @property
+    def rows(self) -> int | None:
+        return self.dataset.rows if self.dataset else None
+
+    def to_yaml(self, target: Target | None = None) -> str:
+        """Workspace and ConfigMap as YAML, for its own target or another."""
+        return self.spec.to_yaml(target or self.target, self.rows)
+
+    def submit(self) -> Run:
+        """Start it. Raises `SpecError` when the backend refuses (the name is taken, packages are missing, …)."""
+        place, _ = choose_backend(self.backend)
+        return _submitted(place, self, named=True)
+
+    def __repr__(self) -> str:
+        steps = "an unknown number of steps" if self.total_steps is None else f"{self.total_steps} steps"
+        data = "data of its input" if self.dataset is None else f"{self.dataset.rows} rows ({self.dataset.format})"
+        head = f"# {self.spec.method} on {self.spec.preset}: {data}, {steps}, target {self.target}"
+        return "\n".join((head, *(f"# {p.severity}: {p}" for p in self.problems), self.to_yaml()))
+
+
+# The overloads say what the two flags change; all else is described below.
+@overload
+def tune(data: Any = None, *, preset: str | Path, dry_run: Literal[True], **options: Any) -> Plan: ...
+@overload
+def tune(data: Any = None, *, preset: str | Path, dry_run: Literal[False] = False, **options: Any) -> Run: ...
+def tune(
+    data: Any = None,
+    *,
+    preset: str | Path,
+    method: str = "lora",
+    name: str | None = None,
+    namespace: str | None = None,
+    backend: str | Backend = "auto",
+    input: str | Path | DataSource | None = None,
+    output: str | Path | DataDestination | None = None,
+    push_secret: str | None = None,
+    instance_type: str | None = None,
+    label_selector: Mapping[str, Any] | None = None,
+    model_access_secret: str | None = None,
+    messages_column: str | None = None,
+    prompt_column: str | None = None,
+    completion_column: str | None = None,
+    text_column: str | None = None,
+    config: Any = None,
+    assignments: Sequence[str] = (),
+    wait: bool = False,
+    strict: bool = False,
+    dry_run: bool = False,
+    **options: Any,
+) -> Run | Plan:
+    """Fine-tune a model on data, in the background. Returns at once with the `Run`.
+
+    `data` is a DataFrame, a table, a Hugging Face Dataset or a file's path; without it, what `input` names. `preset` is
+    a KAITO preset, a Hugging Face id or a model folder; `output` where the adapter shall go (without it, the run's own
+    folder). The training's options come as `config` (sections as a mapping, YAML text or a file's Path), and one by one:
+    by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`.
+
+    With `wait` it returns when the run has ended. With `strict` warnings are errors. With `dry_run` nothing is started
+    and the `Plan` comes back. Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
+    """
+    found: list[Problem] = []
+    target = _collect(found, lambda: target_of(backend), "local")
+    place = None if dry_run else _collect(found, lambda: choose_backend(backend)[0], None)
+    spec = _collect(
+        found,
+        lambda: build_spec(
+            preset=str(preset), method=method, name=name, namespace=namespace, input=input, output=output,
+            push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
+            model_access_secret=model_access_secret, config=config, assignments=assignments, options=options,
+            target=target,
+        ),
+        None,
+    )  # fmt: skip
+    bad_spec = bool(found)
+    if data is None and spec is not None and spec.input.delivered and spec.input.path:
+        data = Path(spec.input.path).expanduser()
+    dataset = None
+    if data is not None:
+        dataset = _collect(
+            found,
+            lambda: Dataset.read(
+                data,
+                messages_column=messages_column,
+                prompt_column=prompt_column,
+                completion_column=completion_column,
+                text_column=text_column,
+            ),
+            None,
+        )
+    elif spec is not None and spec.input.delivered:
+        message = "there is no data."
+        remedy = "Give a DataFrame or a file, or name with `input` where the data is."
+        found.append(Problem("data", message, remedy))
+    if place is not None and spec is not None:
+        stands = place.problems(spec)
+        found += stands
+        bad_spec |= any(p.severity == "error" for p in stands)
+    told = [*(spec.problems(target) if spec else ()), *(dataset.warnings if dataset else ())]
+    milder = [p for p in (*told, *found) if p.severity != "error"]
+    errors = [p for p in found if p.severity == "error"]
+    if strict:
+        errors += [p for p in milder if p.severity == "warning"]
+    if errors or spec is None:
+        bad_data = dataset is None and data is not None
+        kind = InputError if bad_data and bad_spec else DatasetError if bad_data else SpecError
+        raise kind(errors)
+    steps = spec.total_steps(dataset.rows, target=target) if dataset else None
+    plan = Plan(spec, dataset, target, steps, tuple(milder), backend)
+    if dry_run or place is None:
+        return plan
+    run = _submitted(place, plan, named=name is not None)
+    return run.wait() if wait else run
+
+
+def _submitted(place: Backend, plan: Plan, *, named: bool) -> Run:
+    """Start the plan. A name that nobody chose is made here, and made anew when it is taken meanwhile."""
+    for left in reversed(range(ANOTHER_NAME)):
+        spec = plan.spec if plan.spec.name else plan.spec.named([ref.name for ref in place.runs()])
+        try:
+            ref = place.submit(TuningJob(spec, plan.dataset, plan.total_steps))
+        except SpecError as error:
+            if named or not left or any(p.path != "metadata.name" for p in error.problems):
+                raise
+            continue
+        return Run(place, ref, spec=spec, dataset=plan.dataset, problems=plan.problems)
+    raise AssertionError("the loop returns or raises")
+
+
+def _collect(found: list[Problem], make: Callable[[], T], otherwise: Any) -> T:
+    """What is made, or `otherwise` with the problems kept for later."""
+    try:
+        return make()
+    except InputError as error:
+        found += error.problems
+        return otherwise  # type: ignore[no-any-return]
