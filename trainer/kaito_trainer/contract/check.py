@@ -13,7 +13,7 @@ from typing import Any, Final
 from .config import ALL_SECTIONS, METHODS, SECTION_NAMES, Option, TrainingConfig, options
 from .known import HUGGING_FACE, RENAMED
 from .names import MOUNT_ROOT
-from .problems import Problem, close_match, listing, shown
+from .problems import Problem, close_match, listing, one_line, shown
 
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
@@ -36,7 +36,8 @@ def check(config: TrainingConfig, method: str | None = None) -> list[Problem]:
 
 def _sections(config: TrainingConfig) -> Iterator[Problem]:
     known = [s.NAME for s in ALL_SECTIONS]
-    for name, value in config.unknown.items():
+    for key, value in config.unknown.items():
+        name = one_line(str(key))
         if name in known:
             first = next(o.name for o in options() if o.section == name)
             yield Problem(
@@ -45,7 +46,7 @@ def _sections(config: TrainingConfig) -> Iterator[Problem]:
                 f"Write it as a mapping, for example {name}: {{{first}: …}}.",
             )
         else:
-            near = close_match(str(name), known)
+            near = close_match(name, known)
             yield Problem(
                 f"config.{name}",
                 "KAITO knows no such section.",
@@ -61,7 +62,7 @@ def _values(config: TrainingConfig) -> Iterator[Problem]:
             if path in table:
                 yield from _value(table[path], value)
             else:
-                yield from _unexplained(section.NAME, str(name))
+                yield from _unexplained(section.NAME, one_line(str(name)))
 
 
 def _unexplained(section: str, name: str) -> Iterator[Problem]:
@@ -88,7 +89,9 @@ def _unexplained(section: str, name: str) -> Iterator[Problem]:
 
 def _value(option: Option, value: Any) -> Iterator[Problem]:
     asked = f"Give {_kind(option.types)}{_range(option)}."
-    if not _is_a(value, option.types):
+    if value == [] and list in option.types:
+        yield Problem(option.path, "the list is empty.", "Name at least one, or leave it out.")
+    elif not _is_a(value, option.types):
         yield Problem(
             option.path, f"{shown(value)} is not {_kind(option.types)}.", f"{asked} {_hint(option, value)}".strip()
         )
@@ -175,7 +178,8 @@ def _bits(config: TrainingConfig, method: str) -> Iterator[Problem]:
         )
     if method == "qlora" and four and eight:
         yield Problem("QuantizationConfig", "load_in_4bit and load_in_8bit are both true.", "Set one of them to false.")
-    if method == "qlora" and not four and not eight:
+    odd = any(not isinstance(bits, bool | None) for bits in (q.load_in_4bit, q.load_in_8bit))  # told already
+    if method == "qlora" and not four and not eight and not odd:
         yield Problem(
             "QuantizationConfig", "qlora needs quantised weights.", 'Set load_in_4bit: true, or use the method "lora".'
         )
@@ -236,7 +240,7 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
     if isinstance(value, int) and float in types:
         return True
     if isinstance(value, list) and list in types:
-        return bool(value) and all(isinstance(v, str) for v in value)
+        return all(isinstance(v, str) for v in value)
     if isinstance(value, Mapping) and dict in types:
         return True
     return isinstance(value, types)

@@ -54,7 +54,7 @@ def listing(words: Iterable[object], last: str = "or") -> str:
 def shown(value: Any) -> str:
     """A value as a message shows it: as YAML would write it, on one line, cut when it is long. Never raises."""
     if isinstance(value, str):
-        text = f'"{value[: SHOWN_LENGTH * 2]}"'
+        text = f'"{value}"'
     elif value is None or isinstance(value, bool):
         text = {True: "true", False: "false", None: "null"}[value]
     else:
@@ -62,5 +62,11 @@ def shown(value: Any) -> str:
             text = repr(value)
         except Exception as error:  # noqa: BLE001 (any object may come in, a broken one or a huge number too)
             text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Foreign text for the inside of a message: without line ends and control characters, cut when it is long."""
+    text = text[: SHOWN_LENGTH * 2]
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
