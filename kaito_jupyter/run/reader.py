@@ -19,8 +19,9 @@ from ..errors import KaitoError, RunNotFound
 from ..state import RunState
 from ..status import TERMINAL, Lines, RunRef, Status
 
+FIRST_RETRY: Final = 0.2
 LONGEST_RETRY: Final = 15.0
-"""Seconds between two tries at a backend that cannot be reached; the first comes after a fraction of one."""
+"""Seconds between two tries at a backend that cannot be reached; they double from the first to this."""
 _JOIN: Final = 2.0
 """Seconds that closing waits for the thread. It wakes at once unless the backend hangs in a call."""
 
@@ -91,18 +92,18 @@ class Reader:
 
     def _read(self, stop: threading.Event) -> None:
         try:
-            retry = 0.2
-            while not stop.is_set() and not self.over.is_set():
+            retry = FIRST_RETRY
+            while True:
                 try:
                     if self._follow(stop):
-                        retry = 0.2
+                        retry = FIRST_RETRY
                 except RunNotFound as gone:
                     self._fold(stop, Status("Cancelled", str(gone)))
-                    return
                 except KaitoError as error:  # out of reach for now
                     self.trouble = error
                     self._tell()
-                stop.wait(retry)
+                if self.over.is_set() or stop.wait(retry):
+                    return
                 retry = min(2 * retry, LONGEST_RETRY)
         except Exception as error:  # whatever it is, who waits must hear of it
             log.debug("reading the run %s failed", self._ref.name, exc_info=True)
