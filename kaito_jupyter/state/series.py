@@ -119,25 +119,20 @@ class Series:
             return True
         return self._insert(step, order, values, time)
 
-    def extend(self, columns: Mapping[str, array[float]], orders: array[int]) -> bool:
-        """Take many rows at once: `orders` and `global_step` rise, missing values are NaN.
+    def follows(self, step: int) -> bool:
+        """Whether rows from this step on come after all that are here. Written last, none of them can be stale."""
+        return step > self._last[0]
 
-        False, with nothing taken, when they don't follow on the last row or a row is stale: then `put` them one by one.
-        """
-        steps = columns["global_step"]
-        if not len(steps) or steps[0] <= self._last[0] or orders[0] <= self._last[1]:
-            return False
-        if any(order > orders[0] and step < steps[-1] for order, step in self._restarts):
-            return False
-        before, more = len(self._steps), len(steps)
+    def extend(self, columns: Mapping[str, array[float]], orders: array[int]) -> None:
+        """Take many rows at once, which follow and were written last: both columns rise, missing values are NaN."""
+        before, more = len(self._steps), len(orders)
         for name in columns:
             if name not in self.columns:
                 self._add(name, before)
         for name, column in self.columns.items():
             column.extend(columns[name] if name in columns else array("d", [NAN]) * more)
         self._orders.extend(orders)
-        self._last = (int(steps[-1]), orders[-1])
-        return True
+        self._tail()
 
     def fill(self, columns: Mapping[str, Sequence[Any]], order: int) -> bool:
         """Take the rows of a summary, written as the `order`-th, where there are none yet. False when there was none."""
@@ -177,8 +172,9 @@ class Series:
             end += 1
         if end == begin:
             return False
-        for column in (*self.columns.values(), self._orders):
+        for column in self.columns.values():
             del column[begin:end]
+        del self._orders[begin:end]
         self._tail()
         self.rewrites += 1
         return True
