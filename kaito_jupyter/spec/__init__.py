@@ -8,14 +8,17 @@
     problems    all that is wrong with a spec on a target
     stock       what KAITO's own trainer cannot take
     defaults    the values that we choose where nobody said anything, each with its reason
+    options     option names and values -> sections
     build       options, config files and strings -> TuningSpec
-    documents   TuningSpec <-> Workspace and ConfigMap
+    documents   TuningSpec -> Workspace and ConfigMap
+    read        Workspace and ConfigMap -> TuningSpec
     text        YAML, read and written
 """
 
-from .build import build_spec, find_option, read_config
+from .build import build_spec, read_config
 from .defaults import Default
 from .model import TARGETS, Target, TuningSpec
+from .options import find_option
 from .sources import DataDestination, DataSource, ResourceSpec, parse_destination, parse_source
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, check, kaito_defaults, total_steps, train_rows
+from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, kaito_defaults, total_steps, train_rows
 from kaito_trainer.contract.names import DATA_DIR
 
 from ..presets import PRESETS, devices, is_path, resolve_model
@@ -120,7 +120,7 @@ def _max_length(f: _Facts) -> int:
 def _warmup(f: _Facts) -> float | None:
     if f.config.TrainingArguments.lr_scheduler_type == "constant":
         return None
-    return math.ceil(f.steps * 0.03) if f.steps is not None else None
+    return round(f.steps * 0.03) or None if f.steps is not None else None
 
 
 def _logging_steps(f: _Facts) -> int | None:
@@ -161,7 +161,7 @@ def _save_total_limit(f: _Facts) -> int | None:
 
 def _dataset_path(f: _Facts) -> str | None:
     source = f.spec.input
-    return f"/mnt/{DATA_DIR}/{source.path}" if source.volume_source is not None and source.path else None
+    return f"{DATA_DIR}/{source.path}" if source.volume_source is not None and source.path else None
 
 
 _TABLE: Final = (
@@ -210,8 +210,3 @@ def choose(spec: TuningSpec, target: Target, rows: int | None) -> tuple[Training
             config = config.merged({section: {name: value}})
             chosen.append(Default(row.path, value, row.reason))
     return config, chosen
-
-
-def sound(spec: TuningSpec, target: Target) -> bool:
-    """Whether the configuration has no error that would make its numbers meaningless."""
-    return not any(p.severity == "error" for p in check(spec.effective_config(target), spec.method))

@@ -94,14 +94,14 @@ class TuningSpec:
     @classmethod
     def from_documents(cls, documents: Iterable[Mapping[str, Any]]) -> Self:
         """From a Workspace and its ConfigMap. Raises `SpecError` with everything that a spec cannot hold."""
-        from .documents import read_documents
+        from .read import read_documents
 
         return cls(**read_documents(documents))
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
         """From YAML text, as `to_yaml` or a person writes it. Raises `SpecError`."""
-        from .documents import read_documents
+        from .read import read_documents
         from .text import load_all
 
         return cls(**read_documents(load_all(text, "spec")))

@@ -1,7 +1,7 @@
 """The rules of KAITO's validating webhook about single values, so that they are said in the notebook.
 
-Each function returns what is wrong, as (message, remedy), or None. Source: KAITO v0.12, `api/v1beta1/workspace_validation.go`
-and `api/v1beta1/url_validation.go`, and Docker's reference grammar (`distribution/reference`).
+Each function returns what is wrong, as (message, remedy), or None. Source: KAITO v0.12, `api/v1beta1/workspace_validation.go`,
+and Docker's reference grammar (`distribution/reference`).
 """
 
 from __future__ import annotations
@@ -103,9 +103,10 @@ def url(address: Any) -> Wrong:
     if parts.scheme.lower() not in ("http", "https"):
         return f"{shown(address)} does not use http or https.", example
     public = "KAITO fetches only from public addresses: put the file elsewhere, or use image: or pvc:."
+    host = host.rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return f"{shown(address)} is on localhost.", public
-    if host.rstrip(".") in METADATA_HOSTS:
+    if host in METADATA_HOSTS:
         return f"{shown(address)} is a cloud's metadata service.", public
     if kind := _closed(host):
         return f"{shown(address)} is a {kind} address.", public
@@ -121,6 +122,7 @@ def _closed(host: str) -> str:
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
         return "loopback"
-    if ip.is_link_local or ip in ipaddress.ip_network("224.0.0.0/24") or ip in ipaddress.ip_network("ff02::/16"):
+    multicast = ip.packed[:3] == b"\xe0\0\0" if ip.version == 4 else ip.packed[0] == 0xFF and ip.packed[1] & 0x0F == 2
+    if ip.is_link_local or multicast:
         return "link-local"
     return "private" if any(ip in network for network in _PRIVATE) else ""

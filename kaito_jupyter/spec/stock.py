@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from kaito_trainer.contract import Problem, TrainingConfig
+from kaito_trainer.contract.names import MOUNT_ROOT
 from kaito_trainer.contract.problems import close_match, listing, shown
 from kaito_trainer.contract.sections import TrainerSection
 
@@ -150,6 +151,12 @@ def _data(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
                 "Name the columns messages, or prompt and completion, or text.",
                 severity="warning",
             )
+    if isinstance(dataset.dataset_path, str) and dataset.dataset_path.startswith(f"{MOUNT_ROOT}/"):
+        yield Problem(
+            "DatasetConfig.dataset_path",
+            f"{shown(dataset.dataset_path)} is looked for below {MOUNT_ROOT} once more by KAITO's trainer.",
+            f'Write "{dataset.dataset_path[len(MOUNT_ROOT) + 1 :]}".',
+        )
     if len(urls) > 1:
         yield Problem(
             "tuning.input.urls",

@@ -151,7 +151,10 @@ def _finite(value: float) -> bool:
 
 
 def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
-    """KAITO v0.12, `api/v1beta1/params_validation.go`: a folder below /mnt."""
+    """KAITO v0.12, `api/v1beta1/tuning_config_validation.go`: a folder below /mnt.
+
+    The webhook takes a relative one too, but KAITO's trainer then writes outside of the volume.
+    """
     value = config.TrainingArguments.output_dir
     if not isinstance(value, str):
         return  # unset is fine, and a wrong type is told already
@@ -166,7 +169,7 @@ def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
 
 
 def _bits(config: TrainingConfig, method: str) -> Iterator[Problem]:
-    """KAITO v0.12, `api/v1beta1/params_validation.go`: lora refuses quantised weights, qlora asks for them."""
+    """KAITO v0.12, `api/v1beta1/tuning_config_validation.go`: lora refuses quantised weights, qlora asks for them."""
     q = config.QuantizationConfig
     four, eight = q.load_in_4bit is True, q.load_in_8bit is True
     if method == "lora" and (four or eight):
