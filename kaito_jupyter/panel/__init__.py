@@ -1,1 +1,31 @@
-"""The live panel of a run."""
+"""The live panel of a run in a notebook, and its stills.
+
+`feed` makes the messages, `widget` carries them, `live` says when and from which thread, `bundle` and `still` are what
+the notebook's file keeps. The page's side is in `js/`, built into `static/` (see `hatch_build.py`).
+"""
+
+from __future__ import annotations
+
+from .feed import Shown
+from .live import Panel
+from .text import follow, print_summary, terminal
+
+__all__ = ["Panel", "follow", "show"]
+
+_PANELS: dict[int, Panel] = {}
+"""Panels by `id` of their run, which they keep alive: a run that is shown twice has one feed and one thread."""
+
+
+def show(run: Shown) -> None:
+    """Show a run in the cell that runs now: live in a notebook, its state in some lines in a terminal.
+
+    Returns at once. What is shown updates itself until the run has ended, and is then replaced by a picture and a text
+    that need no kernel.
+    """
+    if terminal():
+        print_summary(run)
+        return
+    panel = _PANELS.get(id(run))
+    if panel is None:
+        panel = _PANELS[id(run)] = Panel(run)
+    panel.show()

@@ -1,0 +1,211 @@
+"""A run on the page: who sends what, when, and from which thread.
+
+One thread a shown run (the batcher), from the first `show` until the run has ended. The run's reader thread only wakes
+it. It sends widget messages and replaces outputs by their display id, both of which are safe from any thread; it never
+prints and never displays anything new, which current kernels would put into whatever cell is the latest.
+
+Clicks come on the kernel's own thread, where they must not wait for a cluster or a disk: each gets a thread of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from kaito_trainer.contract import decode
+
+from ..errors import KaitoError
+from ..status import TERMINAL
+from . import bundle, still
+from .feed import Feed, Message, Shown
+
+log = logging.getLogger(__name__)
+
+INTERVAL: Final = 0.22
+"""Seconds between two messages: 4 to 5 a second read as motion, and each is mostly envelope."""
+HEARTBEAT: Final = 10.0
+"""Seconds after which a sign of life is sent when there is no news. The front end worries after three of them."""
+PICTURE_EVERY: Final = 15.0
+"""Seconds between two pictures of a living run, for the notebook's file. Each costs about 0.1 s of one core."""
+LOG_LINES: Final = 300
+LOG_WIDTH: Final = 600
+FINISH: Final = 30.0
+"""The most seconds that the end of a run waits for its last picture, so that a headless notebook's last cell holds it."""
+
+
+class Panel:
+    """All places of this kernel's notebooks that show one run."""
+
+    def __init__(self, run: Shown) -> None:
+        self.run = run
+        self.id = uuid.uuid4().hex
+        self.feed = Feed(run)
+        self.widget: Any = None
+        self._sending = threading.Lock()
+        """Held from the making of a message until it is sent: messages must come in the order of the feed's memory."""
+        self._placing = threading.Lock()
+        """Held while outputs are made or replaced, so that none misses the end."""
+        self._places: list[tuple[Any, Any]] = []
+        self._png: bytes | None = None
+        self._wake = threading.Event()
+        self._finished = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def show(self) -> None:
+        """Display the run in the cell that runs now, live as long as the run is. Call it on the kernel's own thread."""
+        from IPython.display import display
+
+        if self.widget is None:
+            self.widget = make_widget(self.id, self._on_message)
+        if self._over():
+            self._finish()
+        with self._placing:
+            upper, lower = self._bundles()
+            places = [display(b.data, metadata=b.metadata, raw=True, display_id=True) for b in (upper, lower)]
+            self._places.append((places[0], places[1]))
+        if not self._finished.is_set():
+            self._start()
+
+    def _over(self) -> bool:
+        """Has the run ended, and is all of it in its state? Its own last word counts only when the backend agrees."""
+        status = self.run.state.status
+        return self.run.done or (status is not None and status.state in TERMINAL)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name=f"kaito panel {self.run.name}", daemon=True)
+            self._thread.start()
+            self._unsubscribe = self._unsubscribe or self.run.subscribe(self._on_change)
+
+    def _on_change(self) -> None:
+        """The run's reader thread calls this after each change. At the end it waits, so that who waits for the run finds it shown."""
+        self._wake.set()
+        if self._over():
+            self._finished.wait(FINISH)
+
+    def _work(self) -> None:
+        """The batcher."""
+        pictured = 0.0
+        try:
+            while not self._over():
+                woken = self._wake.wait(HEARTBEAT)
+                self._wake.clear()
+                self._send(self.feed.news if woken else self.feed.alive)
+                if woken and time.monotonic() - pictured >= PICTURE_EVERY and len(self.run.state.series):
+                    pictured = time.monotonic()
+                    self._draw()
+                if not self._over():
+                    time.sleep(INTERVAL)
+            self._finish()
+        except Exception:  # a drawing that fails must not take the run's end with it
+            log.exception("the panel of the run %s failed", self.run.name)
+        finally:
+            self._finished.set()
+            if self._unsubscribe is not None:
+                self._unsubscribe()
+
+    def _finish(self) -> None:
+        """Say the last word to the front end, keep it for a stored widget state, and leave stills in the notebook."""
+        self._send(lambda now: self.feed.news(now, final=True))
+        if self.widget is not None and not self.widget.snapshot:
+            self.widget.snapshot = self.feed.snapshot(time.time())
+        if not self._finished.is_set():
+            self._draw(over=True)
+
+    def _draw(self, *, over: bool = False) -> None:
+        """Make the picture anew and put it into all outputs."""
+        png = picture(self.run)
+        with self._placing:
+            self._png = png
+            if over:
+                self._finished.set()
+            for place in self._places:
+                for handle, new in zip(place, self._bundles(), strict=True):
+                    handle.update(new.data, metadata=new.metadata, raw=True)
+
+    def _bundles(self) -> tuple[bundle.Bundle, bundle.Bundle]:
+        text = summary(self.run)
+        if not self._finished.is_set():
+            model_id = None if self.widget is None else self.widget.model_id
+            return bundle.picture(text, self._png, model_id), bundle.facts(text)
+        panel = "" if self.widget is None else self.id
+        html = still.html(self.run, time.time(), panel=panel, png=self._png)
+        return bundle.picture(text, self._png), bundle.facts(text, html)
+
+    def _send(self, make: Callable[[float], Message | None]) -> None:
+        if self.widget is None:
+            return
+        with self._sending:
+            message = make(time.time())
+            if message is not None:
+                self.widget.send(message.content, buffers=[message.data])
+
+    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """What a front end asks for. It may be any page that can reach this kernel, so only known words count."""
+        word = content.get("k") if isinstance(content, dict) else None
+        if word == "want":
+            self._send(self.feed.everything)
+        elif word == "cancel":
+            threading.Thread(target=self._cancel, name=f"kaito cancel {self.run.name}", daemon=True).start()
+        elif word == "logs":
+            threading.Thread(target=self._logs, name=f"kaito logs {self.run.name}", daemon=True).start()
+
+    def _cancel(self) -> None:
+        try:
+            self.run.cancel()
+        except KaitoError as error:
+            said = Message({"k": "refused", "text": str(error)}, b"")
+            self._send(lambda _now: said)
+
+    def _logs(self) -> None:
+        try:
+            lines = [readable(line) for line in self.run.logs(LOG_LINES)]
+        except KaitoError as error:
+            lines = [str(error)]
+        self._send(lambda _now: Message({"k": "logs", "lines": lines}, b""))
+
+
+def make_widget(panel: str, on_message: Callable[..., None]) -> Any:
+    """The widget that carries a panel's messages, or None where there can be none: then picture and text do."""
+    if "google.colab" in sys.modules:
+        return None  # updates from threads don't reach its pages (googlecolab/colabtools#3373)
+    try:
+        import anywidget  # noqa: F401
+    except ImportError:
+        return None
+    from .widget import RunWidget
+
+    widget = RunWidget(run=panel)
+    widget.on_msg(on_message)
+    return widget
+
+
+def picture(run: Shown) -> bytes | None:
+    """The run's curve as PNG; None as long as there is none."""
+    from ..plots import png
+
+    with run.lock:
+        return png(run.state, title=run.name) if len(run.state.series) or len(run.state.evaluations) else None
+
+
+def summary(run: Shown) -> str:
+    """The run in a few lines of plain text."""
+    from ..plots import summary as text
+
+    with run.lock:
+        return text(run.state, run.name)
+
+
+def readable(line: str) -> str:
+    """A log line as people read it: an event as its type and its short values, other lines as they are; never long."""
+    event = decode(line)
+    if event is not None:
+        facts = (f"{key}={value}" for key, value in event.data.items() if isinstance(value, str | int | float))
+        line = f"[{event.type}] {' '.join(facts)}"
+    return line if len(line) <= LOG_WIDTH else f"{line[:LOG_WIDTH]} …"
