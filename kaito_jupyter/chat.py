@@ -1,0 +1,227 @@
+"""A model's chat template, rendered without the model: how a conversation looks to it, word for word.
+
+Finds the template in a local folder or in the Hugging Face cache, never on the network, and renders it as Transformers'
+`apply_chat_template` does (sandboxed Jinja with the same helpers), so that a preview needs neither torch nor transformers.
+Source: https://huggingface.co/docs/transformers/chat_templating and `transformers/utils/chat_template_utils.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import KaitoError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+Messages = Sequence[Mapping[str, Any]]
+
+TEMPLATE_FILE: Final = "chat_template.jinja"
+TOKENIZER_FILE: Final = "tokenizer_config.json"
+SPECIAL_TOKENS: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_HUB_ID: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_OPEN, _CLOSE = "\ue0f0", "\ue0f1"
+"""Private-use characters that mark a `{% generation %}` block while its place is looked for; never in a rendering."""
+
+
+class RenderError(KaitoError):
+    """The template refuses this conversation, or is broken: what it says, in its own words."""
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """One model's chat template."""
+
+    source: str
+    """The Jinja text."""
+
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """Special tokens that the template may name, for example `{"eos_token": "<|im_end|>"}`."""
+
+    origin: str = ""
+    """Where it comes from, for people: a model's id or folder, or `ModelConfig.chat_template`."""
+
+    @classmethod
+    def of(cls, model: str | Path, chat_template: str | None = None) -> ChatTemplate | None:
+        """The template of a model folder, or of a Hugging Face id that is in this machine's cache; else None.
+
+        `chat_template` is KAITO's `ModelConfig.chat_template`: a path or a one-line template, which goes before the model's.
+        """
+        folder = _folder(model)
+        config = _json(folder / TOKENIZER_FILE) if folder else {}
+        tokens = _tokens(config, _json(folder / "special_tokens_map.json") if folder else {})
+        if chat_template is not None:
+            return cls(_text(chat_template), tokens, "ModelConfig.chat_template")
+        if folder is None:
+            return None
+        file = folder / TEMPLATE_FILE
+        source = file.read_text(encoding="utf-8") if file.is_file() else _named(config.get("chat_template"))
+        return cls(source, tokens, str(model)) if source else None
+
+    def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:
+        """The conversation as the model sees it. Raises `RenderError` when the template refuses it."""
+        return self._render(messages, add_generation_prompt, marked=False)
+
+    def learnt(self, messages: Messages) -> list[tuple[int, int]] | None:
+        """Where in `render(messages)` the assistant's tokens stand: what a training on them learns; None when unknown.
+
+        Taken from the template's `{% generation %}` blocks; where it has none, each assistant turn is the text that comes
+        after the prompt for it (`add_generation_prompt`), as long as the template never rewrites earlier turns.
+        """
+        if re.search(r"\{%-?\s*generation\s*-?%\}", self.source):
+            return _marks(self._render(messages, False, marked=True))
+        whole, spans = self.render(messages), []
+        for i, message in enumerate(messages):
+            if message.get("role") != "assistant":
+                continue
+            try:
+                before = self.render(messages[:i], add_generation_prompt=True)
+                after = self.render(messages[: i + 1])
+            except RenderError:
+                return None
+            if not (after.startswith(before) and whole.startswith(after)):
+                return None
+            spans.append((len(before), len(after)))
+        return spans
+
+    def _render(self, messages: Messages, add_generation_prompt: bool, marked: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return _compiled(self.source, marked).render(
+                **self.tokens,
+                messages=[dict(m) for m in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+            )
+        except TemplateError as error:
+            raise RenderError(f"{error.message or type(error).__name__}") from error
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # A template is somebody's program: it may fail in any way that a program can.
+            raise RenderError(f"{type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=16)
+def _compiled(source: str, marked: bool) -> Template:
+    """The template in the environment that Transformers gives it."""
+    from jinja2 import TemplateError, nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.parser import Parser
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}…{% endgeneration %}` around what the assistant says."""
+
+        tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
+
+        def parse(self, parser: Parser) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_block"), [], [], body).set_lineno(line)
+
+        def _block(self, caller: Any) -> str:
+            return f"{_OPEN}{caller()}{_CLOSE}" if marked else str(caller())
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def strftime_now(format: str) -> str:
+        return datetime.now().strftime(format)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now}
+    return environment.from_string(source)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # Jinja's own filter escapes HTML characters; models were trained on plain JSON.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _marks(text: str) -> list[tuple[int, int]]:
+    spans, begin, position = [], 0, 0
+    for character in text:
+        if character == _OPEN:
+            begin = position
+        elif character == _CLOSE:
+            spans.append((begin, position))
+        else:
+            position += 1
+    return spans
+
+
+def _folder(model: str | Path) -> Path | None:
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not _HUB_ID.fullmatch(str(model)):
+        return None
+    repository = _hub_cache() / f"models--{str(model).replace('/', '--')}"
+    main = repository / "refs" / "main"
+    named = [repository / "snapshots" / main.read_text(encoding="utf-8").strip()] if main.is_file() else []
+    return next((s for s in [*named, *sorted((repository / "snapshots").glob("*"))] if s.is_dir()), None)
+
+
+def _hub_cache() -> Path:
+    """Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables."""
+    if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME")
+    below = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return (Path(home) if home else below).expanduser() / "hub"
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _tokens(*configs: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for config in configs:
+        for name in SPECIAL_TOKENS:
+            value = config.get(name)
+            text = value.get("content") if isinstance(value, Mapping) else value
+            if isinstance(text, str):
+                found.setdefault(name, text)
+    return found
+
+
+def _named(value: Any) -> str:
+    """`chat_template` of `tokenizer_config.json`: the text, or a list of named ones, of which "default" is meant."""
+    if isinstance(value, str):
+        return value
+    entries: Iterable[Any] = value if isinstance(value, list) else ()
+    named = {e["name"]: e["template"] for e in entries if isinstance(e, Mapping) and {"name", "template"} <= e.keys()}
+    return str(named.get("default") or next(iter(named.values()), ""))
+
+
+def _text(chat_template: str) -> str:
+    """A Jinja file's text, or the text itself when it is the template (it holds `{`, as every template does)."""
+    if "{" in chat_template:
+        return chat_template
+    try:
+        return Path(chat_template).expanduser().read_text(encoding="utf-8")
+    except OSError as error:
+        raise RenderError(f"ModelConfig.chat_template: {chat_template} cannot be read: {error.strerror}.") from error
