@@ -159,12 +159,13 @@ class _Reading:
         action = self.table.get(name)
         if action is None:
             near = _near(name, self.table)
-            hint = f'Did you mean "{near}"?' if near else ""
-            self._problem(name, f"%{self.magic} has no such option.", hint or f"See %{self.magic.split()[0]}? for all.")
-            takes_value = not near or self.table[near].nargs != 0
-            if not equals and takes_value and self.words and not _is_option(self.words[0]):
-                self.words.pop(0)
-            return
+            hint = f'Did you mean "{near}"?' if near else f"See %{self.magic.split()[0]}? for all."
+            self._problem(name, f"%{self.magic} has no such option.", hint)
+            if not near:
+                if not equals and self.words and not _is_option(self.words[0]):
+                    self.words.pop(0)
+                return
+            name, action = near, self.table[near]  # what was meant is checked too
         given: Any = True
         if action.nargs == 0:
             if equals:

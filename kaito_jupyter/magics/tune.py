@@ -1,0 +1,219 @@
+"""`%kaito_tune`: a line and a cell's body become one call of `kaito_jupyter.tune`, and what it says becomes messages.
+
+Everything that is wrong (options, the DataFrame, its rows, the spec, the body) is told in one message, each finding under
+the option that the user typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kaito_trainer.contract import Problem
+
+from ..errors import DatasetError, InputError, KaitoError, SpecError
+from .arguments import Arguments, read
+from .data import find
+from .line import split
+
+if TYPE_CHECKING:
+    from ..run import Plan, Run
+    from .kaito_magics import KaitoMagics
+
+TYPED: Final[Mapping[str, str]] = {
+    "tuning.preset.name": "--preset",
+    "tuning.method": "--method",
+    "tuning.input": "--input",
+    "tuning.output": "--output",
+    "tuning.output.imagePushSecret": "--push-secret",
+    "metadata.name": "--name",
+    "metadata.namespace": "--namespace",
+    "resource.instanceType": "--instance-type",
+    "backend": "--backend",
+}
+"""Paths of the spec's problems -> the option behind each. What stands below a path counts as the path."""
+_COLUMNS: Final = ("messages_column", "prompt_column", "completion_column", "text_column")
+_DEFAULTS: Final = ("method", "namespace", "backend", "instance_type", "output", "push_secret")
+"""Options whose default `%config KaitoMagics` holds (and `preset`, which has a message of its own)."""
+
+
+def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
+    """Do what `%kaito_tune` says: a Run, with `--dry-run` a Plan, with `--yaml` a YamlText. Raises `InputError`."""
+    words = split(line)
+    if words.unclosed:
+        raise SpecError([Problem("%kaito_tune", f"{words.unclosed} is not closed.", "Close it.")])
+    arguments = read(magics.kaito_tune.parser, words.words, namespace)
+    if arguments.get("help"):
+        from .texts import HelpText
+
+        return HelpText(magics.kaito_tune.__doc__ or "")
+    plan = _plan(magics, arguments, cell, namespace)
+    if arguments.get("yaml"):
+        from .texts import YamlText
+
+        return YamlText(plan.to_yaml())
+    for told in _told(plan):
+        magics.say(told)
+    if arguments.get("dry_run"):
+        _preview(plan)
+        return plan
+    run = _started(plan, arguments)
+    magics.show(run)
+    if arguments.get("wait"):
+        _wait(magics, run)
+    return run
+
+
+def _plan(magics: KaitoMagics, arguments: Arguments, cell: str | None, namespace: Mapping[str, Any]) -> Plan:
+    """The checked plan, or all problems at once."""
+    from ..run import tune as make
+
+    said = [*arguments.problems, *_twice(arguments)]
+    config = _configuration(arguments, cell, said)
+    dataset, of_data = _dataset(arguments, namespace)
+    plan = None
+    try:
+        plan = make(dataset, config=config, dry_run=True, **_options(magics, arguments, said))
+    except InputError as error:
+        told = error.problems
+        if of_data:  # why there is no data has been said
+            told = tuple(p for p in told if p.path != "data")
+        said += told
+    if plan is not None and not said and not of_data:
+        return plan
+    kind = InputError if said and of_data else DatasetError if of_data else SpecError
+    raise kind([*(_as_typed(p, arguments, magics) for p in said), *of_data])
+
+
+def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
+    """What `kaito_jupyter.tune` takes besides the data and the configuration: the line, else `%config KaitoMagics`."""
+    if arguments.get("context"):
+        found.append(Problem("--context", "this version trains on this machine only.", "Leave it out."))
+    options = {name: arguments.get(name, magics.default(name)) for name in _DEFAULTS}
+    if not str(options["output"] or "").startswith("image:"):
+        options["push_secret"] = arguments.get("push_secret")
+    if arguments.get("yaml"):
+        options["backend"] = "job" if options["backend"] == "job" else "kaito"
+    return {
+        **options,
+        "preset": arguments.get("preset", magics.preset),
+        "name": arguments.get("name"),
+        "input": arguments.get("input"),
+        "assignments": arguments.get("settings", []),
+        "strict": bool(arguments.get("strict")),
+        **{dest: value for dest, value in arguments.values.items() if "." in dest},
+    }
+
+
+def _dataset(arguments: Arguments, namespace: Mapping[str, Any]) -> tuple[Any, list[Problem]]:
+    """The data of the DF word, read and checked; None without such a word, or when something is wrong."""
+    word = arguments.words.get("data")
+    columns = {name: arguments.get(name) for name in _COLUMNS}
+    if word is None:
+        return None, []
+    data, name, problems = find(word, namespace)
+    if problems:
+        return None, problems
+    from ..dataset import Dataset
+
+    if isinstance(data, Dataset) and not any(columns.values()):
+        return data, []
+    try:
+        return Dataset.read(data, name=name, **columns), []
+    except DatasetError as error:
+        return None, list(error.problems)
+
+
+def _configuration(arguments: Arguments, cell: str | None, found: list[Problem]) -> list[Any]:
+    """The file's sections, then the body's: the later wins."""
+    from ..spec import read_config
+
+    config: list[Any] = []
+    sources: list[tuple[Path | str, str]] = []
+    if arguments.get("config"):
+        sources.append((Path(arguments.get("config")), "--config"))
+    if cell is not None:
+        sources.append(("\n" + cell, "cell"))  # so that lines are counted as in the cell
+    for source, path in sources:
+        try:
+            config.append(read_config(source, path))
+        except SpecError as error:
+            found += error.problems
+    return config
+
+
+def _twice(arguments: Arguments) -> Iterator[Problem]:
+    """A field that is set by two words of the line."""
+    from ..spec import find_option
+
+    seen: dict[str, str] = dict(arguments.flags)
+    for text in arguments.get("settings", []):
+        key = text.partition("=")[0].strip()
+        option = find_option(key)
+        path = option.path if option else key
+        if path in seen:
+            yield Problem("--set", f"{path} is set twice, by {seen[path]} too.", "Keep one of them.")
+        seen[path] = f"--set {key}"
+
+
+def _as_typed(problem: Problem, arguments: Arguments, magics: KaitoMagics) -> Problem:
+    """The problem under the option that was typed, where its path is the spec's word for it."""
+    if problem.path == "tuning.preset.name" and not arguments.get("preset", magics.preset):
+        return Problem("--preset", "it is not said which model to train.", problem.remedy)
+    if problem.path == "data":
+        return Problem(
+            "DF", problem.message, "Give a DataFrame's name or a quoted path, or name with --input where it is."
+        )
+    flag = arguments.flags.get(problem.path) or TYPED.get(problem.path)
+    parents = (path for path in TYPED if problem.path.startswith((f"{path}.", f"{path}[")))
+    return replace(problem, path=flag or TYPED.get(next(parents, ""), problem.path))
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    """What will happen in one line, then what was chosen and what to mind, a line each."""
+    from ..backends.choice import choose_backend
+
+    where = f"backend {plan.target}"
+    if not isinstance(plan.backend, str) or plan.backend in ("auto", "local"):
+        where, why = "on this machine", choose_backend(plan.backend)[1]
+        where = f"{where} ({why.rstrip('.')[0].lower()}{why.rstrip('.')[1:]})"
+    data = "the data that its input names"
+    if plan.dataset is not None:
+        _, held_out = plan.dataset.split(plan.spec.effective_config(plan.target, rows=plan.rows))
+        split = f", {held_out:,} of them held out" if held_out else ""
+        data = f"{plan.dataset.rows:,} rows ({plan.dataset.format}){split}"
+    steps = "" if plan.total_steps is None else f", {plan.total_steps:,} steps"
+    yield f"{plan.spec.method} on {plan.spec.preset}: {data}{steps}, {where}."
+    yield from (plan.dataset.notes if plan.dataset else ())
+    yield from (f"{p.severity}: {p}" for p in plan.problems)
+
+
+def _preview(plan: Plan) -> None:
+    """The data as the model will see it, above the plan."""
+    from IPython.display import display
+
+    if plan.dataset is not None:
+        config = plan.spec.effective_config(plan.target, rows=plan.rows)
+        model = config.ModelConfig
+        shown = plan.dataset.with_config(config)
+        display(shown.with_model(model.pretrained_model_name_or_path or plan.spec.preset, model.chat_template))
+
+
+def _started(plan: Plan, arguments: Arguments) -> Run:
+    try:
+        return plan.submit()
+    except SpecError as error:
+        raise SpecError([replace(p, path=TYPED.get(p.path, p.path)) for p in error.problems]) from error
+
+
+def _wait(magics: KaitoMagics, run: Run) -> None:
+    """Return when the run has succeeded. Raises `RunFailed`; interrupting ends the wait alone."""
+    try:
+        run.wait()
+    except KeyboardInterrupt:
+        raise KaitoError(
+            f"the wait was interrupted, the run {run.name} goes on. "
+            f"%kaito watch {run.name} shows it, %kaito cancel {run.name} ends it."
+        ) from None
