@@ -6,7 +6,6 @@ Sources: KAITO v0.12 (`presets/workspace/models`, `pkg/sku`), and each model's `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -110,9 +109,11 @@ def is_path(text: str) -> bool:
     return text.startswith((".", "/", "~")) or text.count("/") > 1 or Path(text).is_dir()
 
 
-def by_hugging_face_id(id: str) -> Preset | None:
-    """The preset with that model, whatever the case of its letters."""
-    return next((p for p in PRESETS.values() if p.hugging_face_id.lower() == id.lower()), None)
+def find(model: object) -> Preset | None:
+    """The preset of that name, or with that Hugging Face id (whatever the case of its letters)."""
+    if not isinstance(model, str):
+        return None
+    return PRESETS.get(model) or next((p for p in PRESETS.values() if p.hugging_face_id.lower() == model.lower()), None)
 
 
 def resolve_model(preset: str) -> str:
@@ -124,12 +125,7 @@ def resolve_model(preset: str) -> str:
     return preset
 
 
-def devices(instance_type: str | None) -> int:
+def gpus(instance_type: str | None) -> int:
     """GPUs of a node size; 1 when it is unknown."""
     sku = SKUS.get(instance_type or "")
     return sku.gpus if sku else 1
-
-
-def skus_with(memory_gib: float) -> Iterable[Sku]:
-    """Node sizes with at least that much GPU memory, the smallest first."""
-    return sorted((s for s in SKUS.values() if s.memory_gib >= memory_gib), key=lambda s: (s.memory_gib, s.name))

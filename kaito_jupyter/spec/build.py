@@ -58,7 +58,7 @@ def build_spec(
         if destination.image is None:
             wrong.append(Problem("--push-secret", "there is no image to push.", "Give --output image:REF with it."))
     spec = TuningSpec(
-        preset=str(preset) if isinstance(preset, Path) else preset,
+        preset=str(preset) if isinstance(preset, str | Path) else "",
         method=method,  # type: ignore[arg-type]  # checked below
         name=name,
         namespace=namespace or "default",

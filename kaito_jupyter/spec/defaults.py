@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, kaito_defaults, total_steps, train_rows
 from kaito_trainer.contract.names import DATA_DIR
 
-from ..presets import PRESETS, devices, is_path, resolve_model
+from ..presets import find, gpus, is_path, resolve_model
 
 if TYPE_CHECKING:
     from .model import Target, TuningSpec
@@ -64,8 +64,8 @@ class _Facts:
             return None  # `check` has more to say about them
         if not (arguments.max_steps or 0) > 0 and self.rows is None:
             return None
-        gpus = devices(self.spec.resource.instance_type) if self.target == "kaito" else 1
-        return total_steps(self.config, train_rows(self.config, self.rows or 0), gpus)
+        devices = gpus(self.spec.resource.instance_type) if self.target == "kaito" else 1
+        return total_steps(self.config, train_rows(self.config, self.rows or 0), devices)
 
     @property
     def held_out(self) -> bool:
@@ -94,7 +94,7 @@ def _local_files_only(f: _Facts) -> bool:
 
 def _target_modules_for_kaito(f: _Facts) -> list[str] | None:
     said = f.spec.config.LoraConfig.target_modules
-    preset = PRESETS.get(f.spec.preset)
+    preset = find(f.spec.preset)
     return list(preset.target_modules) if preset and said in (None, "all-linear") else None
 
 
@@ -113,7 +113,7 @@ def _four_bit(f: _Facts) -> bool | None:
 
 
 def _max_length(f: _Facts) -> int:
-    preset = PRESETS.get(f.spec.preset)
+    preset = find(f.spec.preset)
     return min(preset.context_length if preset else 1024, 1024 if f.target == "local" else 2048)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, train_rows
 from kaito_trainer.contract.names import CONFIG_FILE
+from kaito_trainer.contract.problems import one_line
 
-from .. import presets
+from ..presets import gpus
 from .text import annotated, dump
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _head(spec: TuningSpec, target: Target | None, rows: int | None) -> Iterable
     if target is None:
         yield "A tuning spec as it was said: what stands nowhere takes its default."
         return
-    yield f"KAITO fine-tuning of {spec.preset} with {spec.method}, written by kaito-jupyter."
+    yield f"KAITO fine-tuning of {one_line(spec.preset)} with {spec.method}, written by kaito-jupyter."
     yield "A comment beside a value: nobody set it, and this is why it was chosen."
     if rows is not None:
         yield _steps(spec, target, rows)
@@ -138,12 +139,12 @@ def _head(spec: TuningSpec, target: Target | None, rows: int | None) -> Iterable
 
 def _steps(spec: TuningSpec, target: Target, rows: int) -> str:
     config = spec.effective_config(target, rows=rows)
-    t, gpus = config.TrainingArguments, presets.devices(spec.resource.instance_type) if target == "kaito" else 1
+    t, devices = config.TrainingArguments, gpus(spec.resource.instance_type) if target == "kaito" else 1
     trained = train_rows(config, rows)
     factors = [str(t.per_device_train_batch_size or 1)]
-    factors += [str(n) for n in (t.gradient_accumulation_steps or 1, gpus) if n != 1]
+    factors += [str(n) for n in (t.gradient_accumulation_steps or 1, devices) if n != 1]
     product = factors[0] if len(factors) == 1 else f"({' × '.join(factors)})"
-    steps = spec.total_steps(rows, gpus, target=target)
+    steps = spec.total_steps(rows, target=target)
     if (t.max_steps or 0) > 0:
         return f"{steps} steps (max_steps), over {trained} of {rows} rows."
     epochs = EPOCHS_DEFAULT if t.num_train_epochs is None else t.num_train_epochs

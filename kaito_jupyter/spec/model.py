@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps, train_rows
 
-from ..presets import PRESETS
+from ..presets import find, gpus
 from .defaults import Default, choose
 from .sources import DataDestination, DataSource, ResourceSpec
 
@@ -59,18 +59,25 @@ class TuningSpec:
         """The configuration that will run: KAITO's defaults, over them ours, over them the user's."""
         return choose(self, target, rows)[0]
 
-    def total_steps(self, rows: int, devices: int = 1, *, target: Target = "local") -> int:
-        """Optimiser steps of a run over that many rows, those held out included."""
+    def total_steps(self, rows: int, devices: int | None = None, *, target: Target = "local") -> int:
+        """Optimiser steps of a run over that many rows, those held out included.
+
+        `devices`: GPUs that share the work; by default those of the node for KAITO, else one.
+        """
         config = self.effective_config(target, rows=rows)
+        if devices is None:
+            devices = gpus(self.resource.instance_type) if target == "kaito" else 1
         return total_steps(config, train_rows(config, rows), devices)
 
     def resolved(self, target: Target, *, rows: int | None = None) -> Self:
         """A copy in which all that was left open is filled in for that target: name, node labels, configuration."""
-        spec = self.named()
-        resource = spec.resource
-        if target == "kaito" and not resource.label_selector:
+        spec = replace(self.named(), config=self.effective_config(target, rows=rows))
+        if target != "kaito":
+            return spec
+        preset, resource = find(spec.preset), spec.resource
+        if not resource.label_selector:
             resource = replace(resource, label_selector={"matchLabels": {"app": spec.name}})
-        return replace(spec, resource=resource, config=spec.effective_config(target, rows=rows))
+        return replace(spec, preset=preset.name if preset else spec.preset, resource=resource)
 
     def named(self, taken: Collection[str] = ()) -> Self:
         """A copy with a name: its own, else one made from model and method that is not among the taken ones."""
@@ -120,7 +127,8 @@ class TuningSpec:
 
 def free_name(preset: str, method: str, taken: Collection[str] = ()) -> str:
     """A run's name that a person recognises: the model's last part and the method, numbered when it is taken."""
-    model = PRESETS[preset].name if preset in PRESETS else str(preset).rstrip("/").rsplit("/", 1)[-1]
+    known = find(preset)
+    model = known.name if known else str(preset).rstrip("/").rsplit("/", 1)[-1]
     words = re.sub(r"[^a-z0-9]+", "-", f"{model}-{method}".lower()).strip("-") or "tuning"
     base = words[: NAME_MAX - 6].rstrip("-")
     number = 1

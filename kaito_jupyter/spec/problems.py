@@ -11,11 +11,12 @@ from kaito_trainer.contract.problems import close_match, listing, shown
 
 from .. import presets
 from . import rules, stock
-from .sources import DESTINATION_FORMS, SOURCE_FORMS
+from .sources import SOURCE_FORMS
 
 if TYPE_CHECKING:
     from .model import Target, TuningSpec
 
+POD_DESTINATIONS: Final = "Give image:REF (with a push secret) or pvc:CLAIM."
 POD_FOLDERS: Final = ("/mnt/", "/workspace/")
 """Where a pod's image or volume may hold a model, so that a folder unknown here can be meant."""
 
@@ -51,38 +52,30 @@ def _preset(spec: TuningSpec, target: Target) -> Iterator[Problem]:
     elif presets.is_path(preset):
         yield from _model_folder(path, preset, target)
     elif not presets.is_hugging_face_id(preset):
-        near = close_match(preset, known)
-        yield Problem(
-            path,
-            f"{shown(preset)} is no preset, no Hugging Face id and no folder.",
-            f"{near} {_models(target)}".strip(),
-        )
+        what = f"{shown(preset)} is no preset, no Hugging Face id and no folder."
+        yield Problem(path, what, close_match(preset, known) or _models(target))
 
 
 def _models(target: Target) -> str:
     if target == "kaito":
-        return f"KAITO tunes {listing((p.name for p in presets.PRESETS.values() if not p.retired), 'and')}."
+        return f"KAITO tunes {', '.join(p.name for p in presets.PRESETS.values() if not p.retired)}."
     return "Give a KAITO preset (phi-4-mini-instruct), a Hugging Face id (owner/name)" + (
         ", or a folder with a model." if target == "local" else "."
     )
 
 
 def _kaito_preset(path: str, preset: str) -> Iterator[Problem]:
-    known = presets.PRESETS
-    if preset in known:
-        if known[preset].retired:
-            yield Problem(
-                path, f"{shown(preset)} can be tuned by older releases of KAITO only.", _models("kaito"), "warning"
-            )
-        return
-    same = presets.by_hugging_face_id(preset)
-    if same:
-        yield Problem(path, f"{shown(preset)} is a Hugging Face id.", f'KAITO calls this model "{same.name}".')
-    elif presets.is_path(preset):
-        yield Problem(path, f"{shown(preset)} is a folder, and KAITO tunes its presets only.", _models("kaito"))
-    else:
-        near = close_match(preset, known)
-        yield Problem(path, f"{shown(preset)} is no preset that KAITO can tune.", f"{near} {_models('kaito')}".strip())
+    found = presets.find(preset)
+    if found is None:
+        folder = " is a folder, and KAITO tunes its presets only." if presets.is_path(preset) else ""
+        near = "" if folder else close_match(preset, presets.PRESETS)
+        what = folder or " is no preset that KAITO can tune."
+        yield Problem(path, f"{shown(preset)}{what}", near or _models("kaito"))
+    elif found.retired:
+        what = f"{shown(preset)} can be tuned by older releases of KAITO only."
+        yield Problem(path, what, _models("kaito"), "warning")
+    elif preset != found.name:
+        yield Problem(path, f"{shown(preset)} is sent under KAITO's name.", f"That is {found.name}.", "note")
 
 
 def _model_folder(path: str, preset: str, target: Target) -> Iterator[Problem]:
@@ -186,10 +179,10 @@ def _output(spec: TuningSpec, target: Target) -> Iterator[Problem]:
         yield Problem(
             path,
             f"{shown(output.path)} is a folder of this machine, which a pod does not see.",
-            "Give image:REF (with a push secret) or pvc:CLAIM.",
+            POD_DESTINATIONS,
         )
     elif not given:
-        yield Problem(path, "it is not said where the adapter goes.", f"Give {DESTINATION_FORMS.rsplit(', or', 1)[0]}.")
+        yield Problem(path, "it is not said where the adapter goes.", POD_DESTINATIONS)
     if output.image is not None and output.image_push_secret is None:
         yield Problem(
             f"{path}.imagePushSecret",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 SOURCE_FORMS: Final = "image:REF, pvc:CLAIM[/FILE], https://…, or a file of this machine"
-DESTINATION_FORMS: Final = "image:REF, pvc:CLAIM, or a folder of this machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,10 @@ def _collator(config: TrainingConfig) -> Iterator[Problem]:
 
 
 def _shapes(said: TrainingConfig) -> Iterator[Problem]:
-    """The pod flattens the sections to command-line arguments: nested values don't survive that."""
+    """The pod flattens the sections to command-line arguments: nested values don't survive that, nor do empty lists.
+
+    Nor would null; but a key without a value is unset here, and never sent.
+    """
     for section in said.sections():
         if section.NAME == TrainerSection.NAME:
             continue
@@ -100,8 +103,6 @@ def _shapes(said: TrainingConfig) -> Iterator[Problem]:
                 yield Problem(
                     path, "KAITO's trainer cannot read a mapping here.", f"Write it as text: {name}: {_as_json(value)}"
                 )
-            elif value is None:
-                yield Problem(path, "KAITO's trainer cannot read null.", "Leave the line out.")
             elif isinstance(value, list | tuple) and not value:
                 yield Problem(path, "KAITO's trainer cannot read an empty list.", "Leave the line out.")
             elif isinstance(value, list | tuple) and any(isinstance(v, list | tuple | Mapping | None) for v in value):

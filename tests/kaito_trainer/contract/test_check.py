@@ -364,7 +364,7 @@ class Broken:
         ([1, 2], "[1, 2]"),
         (Broken(), "<Broken without a repr: RuntimeError>"),
         (10**5000, "<int without a repr: ValueError>"),
-        ("x" * 500, '"' + "x" * (SHOWN_LENGTH - 2) + "…"),
+        ("x" * 500, '"' + "x" * (SHOWN_LENGTH - 3) + '…"'),
     ],
     ids=["text", "newline", "none", "bool", "float", "list", "broken", "huge", "long"],
 )

@@ -54,8 +54,8 @@ def listing(words: Iterable[object], last: str = "or") -> str:
 def shown(value: Any) -> str:
     """A value as a message shows it: as YAML would write it, on one line, cut when it is long. Never raises."""
     if isinstance(value, str):
-        text = f'"{value}"'
-    elif value is None or isinstance(value, bool):
+        return f'"{one_line(value, SHOWN_LENGTH - 2)}"'
+    if value is None or isinstance(value, bool):
         text = {True: "true", False: "false", None: "null"}[value]
     else:
         try:
@@ -65,8 +65,7 @@ def shown(value: Any) -> str:
     return one_line(text)
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = SHOWN_LENGTH) -> str:
     """Foreign text for the inside of a message: without line ends and control characters, cut when it is long."""
-    text = text[: SHOWN_LENGTH * 2]
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: longest + 1])
+    return text if len(text) <= longest else text[: longest - 1] + "…"
