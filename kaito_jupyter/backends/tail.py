@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..status import Lines
 
-CHUNK = 1 << 18
-"""Bytes of one read: large enough for a long log, small enough that a reader's lock is held for milliseconds."""
+CHUNK = 1 << 20
+"""Bytes of one read: large enough for a long log, small enough that a lock is held for 10 ms while it is folded."""
 LONGEST_LINE = 1 << 20
 """Bytes after which a line without a newline (a progress bar) is given as it is. The longest event is a tenth of it."""
 

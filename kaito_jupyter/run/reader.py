@@ -133,8 +133,7 @@ class Reader:
             if isinstance(item, Status):
                 self.state.apply(item)
             else:
-                for text in item.texts:
-                    self.state.feed(text)
+                self.state.feed_many(item.texts)
                 self._cursor = item.cursor
         if over:
             self._current.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kaito_trainer.contract import Problem, decode
 
 from ..backends.base import Backend
+from ..errors import RunNotFound
 from ..hf_logs import Reader as LogReader
 from ..state import RunState, Samples, Series
 from ..status import RunRef
@@ -158,9 +160,11 @@ class Run:
         return self._outcome()
 
     def _outcome(self) -> Run:
-        with self.lock:
-            succeeded = self.state.state == "Succeeded"
-        raise_for(self.state, self.name, None if succeeded else self.backend.adapter(self.ref))
+        if self.state.state != "Succeeded":
+            adapter = None
+            with contextlib.suppress(RunNotFound):  # deleted meanwhile
+                adapter = self.adapter
+            raise_for(self.state, self.name, adapter)
         return self
 
     def cancel(self) -> None:
@@ -208,11 +212,12 @@ class Run:
         return bundle
 
     def _frame(self, series: Series) -> DataFrame:
+        import numpy as np
         from pandas import DataFrame, Index
 
         with self.lock:
-            columns = {name: list(values) for name, values in series.columns.items()}
-        steps = Index(columns.pop("global_step"), name="global_step", dtype="int64")
+            columns = {name: np.array(values) for name, values in series.columns.items()}
+        steps = Index(columns.pop("global_step").astype("int64"), name="global_step")
         return DataFrame(columns, index=steps).dropna(axis="columns", how="all")
 
 

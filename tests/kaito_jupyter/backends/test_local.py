@@ -59,7 +59,7 @@ def test_runs_live_in_the_users_state_folder(monkeypatch: pytest.MonkeyPatch, tm
     assert default_root() == tmp_path / "kaito-jupyter" / "runs"
 
 
-def test_a_run_is_a_folder_that_the_trainer_works_in(local: Local, job: Job, ended: Ended, dataset: Dataset) -> None:
+def test_a_run_is_a_folder_that_the_trainer_works_in(local: Local, job: Job, ended: Ended, small_dataset: Dataset) -> None:
     backend = local("--steps", "5")
     ref = backend.submit(job(options={"max_steps": 5, "LoraConfig.r": 16}))
     assert ref == RunRef("local", "first", "default", str(backend.root / "default" / "first"))
@@ -71,14 +71,14 @@ def test_a_run_is_a_folder_that_the_trainer_works_in(local: Local, job: Job, end
     assert status.created <= status.started <= status.ended
 
     folder = Path(ref.location)
-    assert Dataset.read(folder / "data" / "train.parquet").fingerprint == dataset.fingerprint
+    assert Dataset.read(folder / "data" / "train.parquet").fingerprint == small_dataset.fingerprint
     config = yaml.safe_load((folder / "config" / "training_config.yaml").read_text())
     assert config["training_config"]["LoraConfig"]["r"] == 16
     assert config["training_config"]["TrainingArguments"]["output_dir"] == "/mnt/results"
     assert config["training_config"]["ModelConfig"]["pretrained_model_name_or_path"] == "microsoft/Phi-4-mini-instruct"
     run = json.loads((folder / "run.json").read_text())
     assert run["total_steps"] == 5
-    assert run["fingerprint"] == dataset.fingerprint
+    assert run["fingerprint"] == small_dataset.fingerprint
     assert backend.spec(ref).config.LoraConfig.r == 16
     assert backend.spec(ref).name == "first"
     assert backend.adapter(ref) == folder / "results"

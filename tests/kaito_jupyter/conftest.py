@@ -17,7 +17,7 @@ from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.spec import TuningSpec, build_spec
 from kaito_jupyter.status import RunRef, Status
 
-STUB = Path(__file__).parents[2] / "stub_trainer.py"
+STUB = Path(__file__).parents[1] / "stub_trainer.py"
 
 
 @pytest.fixture
@@ -62,18 +62,18 @@ def ended(until: Callable[..., Any]) -> Callable[[LocalBackend, RunRef], Status]
 
 
 @pytest.fixture(scope="session")
-def dataset() -> Dataset:
+def small_dataset() -> Dataset:
     return Dataset.read(
         pd.DataFrame({"prompt": [f"q{n}" for n in range(40)], "completion": [f"a{n}" for n in range(40)]})
     )
 
 
 @pytest.fixture
-def job(dataset: Dataset) -> Callable[..., TuningJob]:
+def job(small_dataset: Dataset) -> Callable[..., TuningJob]:
     """`job("name", …)`: what is submitted; options as `build_spec` takes them."""
 
     def make(name: str = "first", **options: Any) -> TuningJob:
         spec: TuningSpec = build_spec(preset="phi-4-mini-instruct", name=name, **options)
-        return TuningJob(spec, dataset, spec.total_steps(dataset.rows))
+        return TuningJob(spec, small_dataset, spec.total_steps(small_dataset.rows))
 
     return make
