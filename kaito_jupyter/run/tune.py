@@ -112,7 +112,10 @@ def tune(
     if data is None and spec is not None and spec.input.delivered and spec.input.path:
         data = Path(spec.input.path).expanduser()
     dataset = None
-    if data is not None:
+    columns = (messages_column, prompt_column, completion_column, text_column)
+    if isinstance(data, Dataset) and not any(columns):
+        dataset = data  # read and checked already
+    elif data is not None:
         dataset = _collect(
             found,
             lambda: Dataset.read(
