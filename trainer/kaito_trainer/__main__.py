@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from . import failures
 from .contract import Problem, TrainingConfig, check
+from .contract.events import Phase
 from .contract.names import MOUNT_ROOT
 from .contract.sections import TRAINER_KEY
 from .emit import Emitter
@@ -26,6 +29,8 @@ from .stop import Cancelled, Stop
 ENVIRONMENT: Final = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",  # events tell how it goes; bars would litter the log
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin made shared cores up to 16 times slower
     "KMP_BLOCKTIME": "0",
@@ -68,6 +73,8 @@ def train(file: Path, places: Places) -> int:
         output = places.output(config)
         with locked(output) if rank_zero else contextlib.nullcontext():
             emit.copy_to(output)
+            emit(Phase(phase="loading", detail="libraries"))
+            _quiet()
             from . import sft
 
             return sft.main(config, places, emit, stop)
@@ -114,6 +121,13 @@ def _shape(document: Any) -> Iterator[Problem]:
             yield Problem(f"config.{key}", "no such top-level key.", remedy)
         if not isinstance(document.get(TRAINER_KEY, {}), dict):
             yield Problem(TRAINER_KEY, "holds no keys and values.", "Write it as a mapping, for example {samples: 2}.")
+
+
+def _quiet() -> None:
+    """What the libraries say to developers stays out of the log. Before they are imported: some speak at once."""
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def import_gguf(source: str, destination: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ class Emitter:
         self.step = 0
         """The latest step that an event told of."""
         self._stream = stream
-        self._speaks = speaks
+        self.speaks = speaks
+        """Whether this process writes, and saves."""
         self._seq = 0
         self._file: int | None = None
         self._torn = False
@@ -29,7 +31,7 @@ class Emitter:
 
     def copy_to(self, folder: Path) -> None:
         """Append all further events to the folder's `events.jsonl`. Their numbers go on from those already there."""
-        if not self._speaks:
+        if not self.speaks:
             return
         try:
             path = folder / EVENTS_FILE
@@ -40,7 +42,7 @@ class Emitter:
             self._complain(error)
 
     def __call__(self, payload: Payload) -> None:
-        if not self._speaks:
+        if not self.speaks:
             return
         try:
             self.step = getattr(payload, "global_step", self.step)
@@ -81,10 +83,8 @@ class Emitter:
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            try:
-                print(f"events get lost: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 (the log's reader)
-            except OSError:
-                pass
+            with contextlib.suppress(OSError):
+                print(f"events get lost: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 (for the log's reader)
 
 
 def _last(path: Path) -> tuple[int, bool]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 
@@ -41,14 +39,9 @@ class Stop:
         if self.asked:
             raise Cancelled
 
-    @contextmanager
-    def patience(self) -> Iterator[None]:
-        """Within this block a signal interrupts nothing: who runs it looks at `asked` where it can stop."""
+    def be_patient(self) -> None:
+        """From now on a signal interrupts nothing: who runs looks at `asked` where it can stop."""
         self._patient = True
-        try:
-            yield
-        finally:
-            self._patient = False
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -1,0 +1,145 @@
+"""The whole story of a supervised fine-tuning, top to bottom."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import transformers
+from trl import pack_dataset
+
+from . import data, defaults, facts, hf_config, model, results, samples
+from .callbacks import EventCallback
+from .contract import TrainingConfig
+from .contract.events import Phase, Save, TrainEnd
+from .emit import Emitter
+from .failures import Failure
+from .places import Places
+from .stop import Cancelled, Stop
+from .tokens import Tokenized, Tokenizing, loss_on
+from .trainer import Trainer
+
+PROGRESS_EVERY = 1.0
+"""Seconds between two words about how far the tokenising is."""
+
+
+def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> int:
+    """Fine-tune as the config says, and return the exit code. Raises `Failure` for what is known to go wrong."""
+    output, device = places.output(config), model.device(config)
+    if emit.speaks:
+        results.forget(output)
+
+    # All that can be refused without the data and the model is refused first.
+    hf_config.check_keys(config)
+    arguments, chosen = hf_config.training_arguments(config, output, device)
+    hf_config.lora(config, model.ALL_LINEAR, [])
+    hf_config.quantization(config)
+    path = places.model(config)
+
+    emit(Phase(phase="loading", detail="data"))
+    rows = data.load(places.data(config), config)
+    on = loss_on(rows.format, config)
+    emit(Phase(phase="loading", detail=f"model {path}"))
+    tokenizer = model.tokenizer(path, config, places)
+    if rows.format == "conversational" and not tokenizer.chat_template:
+        message = "The rows are conversations, and the model has no chat template."
+        raise Failure("config", message, model.TEMPLATE_REMEDY)
+    base = model.base(path, config, device)
+    targets, left_out = model.target_modules(base, config.LoraConfig.target_modules)
+    length = defaults.max_length(config, model.context_length(base))
+
+    tokenizing = Tokenizing(tokenizer, rows.format, on, length, model.ends(tokenizer, base))
+    train, held_out = tokenize(rows, tokenizing, emit, stop)
+    asked = samples.questions(rows.held_out, tokenizing, config)
+    hf_config.settle(
+        arguments, chosen, config, held_out=len(held_out.dataset), parameters=base.num_parameters(), device=device
+    )
+    trainer = Trainer(
+        base,
+        arguments,
+        train_dataset=packed(train.dataset, arguments, length),
+        eval_dataset=held_out.dataset if len(held_out.dataset) else None,
+        processing_class=tokenizer,
+        peft_config=hf_config.lora(config, targets, left_out),
+        plain_loss=device.type == "cpu",
+    )
+    begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
+    events = EventCallback(
+        emit,
+        begin,
+        stop,
+        lambda: samples.answers(trainer.model, asked, tokenizing, config, stop.check) if asked else [],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(events)
+
+    stop.be_patient()  # from here on there is something to lose: a signal waits for the end of the step
+    outcome = run(trainer, config, places)
+    step, last = trainer.state.global_step, trainer.state.max_steps
+    if not step:
+        stop.check()
+    emit(Phase(phase="saving"))
+    if emit.speaks:
+        results.save_adapter(trainer.model, output)
+        emit(Save(global_step=step, path=str(output), final=True))
+    try:
+        stop.check()
+        if step < last:
+            raise Failure("crash", f"The training ended by itself at step {step} of {last}.")
+        if trainer.eval_dataset is not None and events.evaluated_at != step:
+            trainer.evaluate()
+    except Cancelled:
+        pass
+    completed = not stop.asked
+    events.history(last)
+    if emit.speaks and completed:
+        results.complete(output, step)
+    emit(
+        TrainEnd(
+            status="completed" if completed else "cancelled",
+            global_step=step,
+            train_runtime=outcome.get("train_runtime"),
+            train_loss=outcome.get("train_loss"),
+            eval_loss=events.eval_loss if events.evaluated_at == step else None,
+            adapter=str(output),
+        )
+    )
+    return 0 if completed else stop.exit_code
+
+
+def tokenize(rows: data.Data, tokenizing: Tokenizing, emit: Emitter, stop: Stop) -> tuple[Tokenized, Tokenized]:
+    """Both sets as tokens, telling how far it is. Raises `Failure` when nothing is left to train on."""
+    total, told = len(rows.train) + len(rows.held_out), time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal told
+        stop.check()
+        if done == total or time.monotonic() - told > PROGRESS_EVERY:
+            told = time.monotonic()
+            emit(Phase(phase="tokenizing", done=done, total=total, unit="rows"))
+
+    emit(Phase(phase="tokenizing", done=0, total=total, unit="rows"))
+    train = tokenizing.dataset(rows.train, tell)
+    if not len(train.dataset):
+        message = f"None of the {len(rows.train)} rows has a token to train on within {tokenizing.max_length} tokens."
+        raise Failure("dataset", message, "Give rows with an answer, or a larger TrainingArguments.max_length.")
+    held_out = tokenizing.dataset(rows.held_out, lambda done: tell(len(rows.train) + done), by_length=True)
+    return train, held_out
+
+
+def packed(dataset: Any, arguments: Any, length: int) -> Any:
+    """Several examples a sequence, where the user asks for it."""
+    return pack_dataset(dataset, length, arguments.packing_strategy) if arguments.packing else dataset
+
+
+def run(trainer: Trainer, config: TrainingConfig, places: Places) -> dict[str, float]:
+    """Train, and return the loop's own summary; nothing when it was cancelled within an evaluation."""
+    resume = config.TrainingArguments.extra.get("resume_from_checkpoint")
+    try:
+        outcome = trainer.train(str(places.resolve(resume)) if isinstance(resume, str) else resume)
+    except Cancelled:
+        if trainer.state.global_step:
+            trainer.checkpoint()
+        return {}
+    metrics: dict[str, float] = outcome.metrics
+    return metrics
