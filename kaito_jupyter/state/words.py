@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..status import TERMINAL
+
 if TYPE_CHECKING:
     from .fold import RunState
 
@@ -35,11 +37,16 @@ def amount(value: float, unit: str) -> str:
 
 
 def shown(value: float) -> str:
-    """A loss or rate with about four significant digits: `1.93`, `0.0213`, `2.1e-05`."""
-    if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}"
-    text = f"{value:.4g}" if abs(value) < 1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    """A loss or rate with about four significant digits: `1.93`, `0.0213`, `2.1e-5`."""
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{_trim(mantissa)}e{int(exponent)}"
+    size = abs(value)
+    return _trim(f"{value:.4g}" if size < 1 else f"{value:.3f}" if size < 10 else f"{value:.1f}")
+
+
+def _trim(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def short(text: str, width: int = WIDTH) -> str:
@@ -55,26 +62,39 @@ def steps(state: RunState) -> str:
     return f"{state.global_step}/{state.max_steps}"
 
 
-def describe(state: RunState, now: float) -> str:
-    """One line: what it does, how far it is, how well it goes, how long it still takes."""
-    if state.state in ("Succeeded", "Failed", "Cancelled"):
+def describe(state: RunState, now: float, *, cause: bool = True) -> str:
+    """One line: what it does, how far it is, how well it goes, how long it still takes; with `cause`, what went wrong."""
+    if state.state in TERMINAL:
         parts = _over(state, now)
     elif state.phase == "training":
-        left = state.seconds_left(now)
-        loss, held_out = state.loss, state.eval_loss
+        left, loss = state.seconds_left(now), state.loss
         parts = [
             f"training {steps(state)}".rstrip(),
             f"loss {shown(loss)}" if loss is not None else "",
-            f"eval loss {shown(held_out)}" if held_out is not None else "",
+            _held_out(state),
             f"{duration(left)} left" if left is not None else "",
         ]
     else:
-        parts = [state.phase, short(state.phase_detail, 60), _amounts(state), short(state.reason)]
         spent = state.elapsed(now)
+        parts = [state.phase, short(state.phase_detail, 60), _amounts(state), short(state.reason)]
         parts.append(duration(spent) if spent is not None and spent >= 1 else "")
-    if state.failure is not None and state.state != "Failed":
-        parts.append(f"{state.failure.kind}: {short(state.failure.message)}")
+    if cause:
+        parts.append(_cause(state))
     return " · ".join(p for p in parts if p)
+
+
+def _cause(state: RunState) -> str:
+    if state.failure is not None:
+        return f"{state.failure.kind}: {short(state.failure.message)}"
+    return short(state.reason) if state.state in TERMINAL else ""
+
+
+def _held_out(state: RunState) -> str:
+    """The first held-out loss and the last."""
+    losses = [v for v in state.evaluations["eval_loss"] if v == v]
+    if not losses:
+        return ""
+    return f"held-out {' → '.join(shown(v) for v in (losses[:1] + losses[-1:])[: len(losses)])}"
 
 
 def _amounts(state: RunState) -> str:
@@ -87,19 +107,13 @@ def _amounts(state: RunState) -> str:
 
 
 def _over(state: RunState, now: float) -> list[str]:
-    spent, loss = state.elapsed(now), state.loss
-    time = f" in {duration(spent)}" if spent is not None else ""
+    spent, loss, at = state.elapsed(now), state.loss, steps(state)
     if state.state == "Failed":
         where = f"failed while {state.phase}" if state.phase != "pending" else "failed before it began"
-        progress = f"at step {steps(state)}" if state.phase == "training" and steps(state) else ""
-        failure = state.failure
-        return [where, progress, f"{failure.kind}: {short(failure.message)}" if failure else short(state.reason)]
-    numbers = [f"loss {shown(loss)}" if loss is not None else ""]
-    held_out = [v for v in state.evaluations["eval_loss"] if v == v]
-    if held_out:
-        change = f"{shown(held_out[0])} → {shown(held_out[-1])}" if len(held_out) > 1 else shown(held_out[0])
-        numbers.append(f"eval loss {change}")
+        return [f"{where} at step {at}" if state.phase == "training" and at else where]
+    numbers = [f"loss {shown(loss)}" if loss is not None else "", _held_out(state)]
     if state.state == "Cancelled":
-        return [f"cancelled at step {steps(state)}" if steps(state) else "cancelled", *numbers, short(state.reason)]
-    done = f"{state.global_step} steps{time}" if state.global_step else time.strip()
-    return ["succeeded", done, *numbers]
+        return [f"cancelled at step {at}" if at else "cancelled", *numbers]
+    done = f"{state.global_step:,} steps" if state.global_step else ""
+    time = f"in {duration(spent)}" if spent is not None else ""
+    return ["succeeded", f"{done} {time}".strip(), *numbers]
