@@ -12,20 +12,27 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from kaito_trainer.contract import Payload, encode
+from kaito_trainer.contract import events as ev
+
 from kaito_jupyter.spec import TuningSpec
 from kaito_jupyter.state import RunState
 from kaito_jupyter.status import TERMINAL, RunRef, Status
-from kaito_trainer.contract import Payload, encode
-from kaito_trainer.contract import events as ev
 
 
 def loss(step: int) -> float:
     """A curve like a real one: falling, and noisy in a way that is the same each time."""
-    return 0.6 + 2.4 * math.exp(-step / 90) + 0.5 * ((math.sin(step * 12.9898) * 43758.5453) % 1 - 0.5) * math.exp(-step / 700)
+    return (
+        0.6
+        + 2.4 * math.exp(-step / 90)
+        + 0.5 * ((math.sin(step * 12.9898) * 43758.5453) % 1 - 0.5) * math.exp(-step / 700)
+    )
 
 
 class ScriptedRun:
-    def __init__(self, name: str = "panel-test", preset: str = "HuggingFaceTB/SmolLM2-135M-Instruct", steps: int = 400) -> None:
+    def __init__(
+        self, name: str = "panel-test", preset: str = "HuggingFaceTB/SmolLM2-135M-Instruct", steps: int = 400
+    ) -> None:
         self.name = name
         self.steps = steps
         self.ref = RunRef("local", name, "default", f"/tmp/runs/{name}")
@@ -77,7 +84,10 @@ class ScriptedRun:
     def begin(self, rows: int = 360) -> None:
         """Up to the first step: phases, `train_begin`, held-out loss and answers of the base model."""
         self.status("Running", created=self.clock(), started=self.clock())
-        self.say(ev.Phase(phase="loading", detail=self.spec.preset), ev.Phase(phase="tokenizing", done=0, total=rows, unit="rows"))
+        self.say(
+            ev.Phase(phase="loading", detail=self.spec.preset),
+            ev.Phase(phase="tokenizing", done=0, total=rows, unit="rows"),
+        )
         self.say(ev.Phase(phase="training"))
         self.say(
             ev.TrainBegin(

@@ -18,6 +18,8 @@ import base64
 from typing import Any, Final, NamedTuple
 
 WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+WIDTH: Final = 640
+"""Width of a picture on the page, in its pixels, however many the file has."""
 TAIL: Final = 48
 """Characters at the end of a picture's base64 by which the front end knows it again."""
 
@@ -29,13 +31,13 @@ class Bundle(NamedTuple):
     metadata: dict[str, Any]
 
 
-def picture(summary: str, png: bytes | None, model_id: str | None = None) -> Bundle:
-    """The upper output. `summary` is also the picture's alternative text."""
+def picture(summary: str, alt: str, png: bytes | None, model_id: str | None = None) -> Bundle:
+    """The upper output: the widget when there is one, else the picture when there is one, else the summary."""
     data: dict[str, Any] = {"text/plain": summary}
     metadata: dict[str, Any] = {}
     if png:
         data["image/png"] = encoded(png)
-        metadata["image/png"] = {"alt": summary}
+        metadata["image/png"] = {"alt": alt, "width": WIDTH}
     if model_id:
         data[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": model_id}
     return Bundle(data, metadata)

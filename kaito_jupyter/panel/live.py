@@ -32,6 +32,8 @@ HEARTBEAT: Final = 10.0
 """Seconds after which a sign of life is sent when there is no news. The front end worries after three of them."""
 PICTURE_EVERY: Final = 15.0
 """Seconds between two pictures of a living run, for the notebook's file. Each costs about 0.1 s of one core."""
+FINAL_SCALE: Final = 2.0
+"""The last picture's pixels for each of the page's: it stays, so it is made for sharp screens."""
 LOG_LINES: Final = 300
 LOG_WIDTH: Final = 600
 FINISH: Final = 30.0
@@ -120,23 +122,28 @@ class Panel:
 
     def _draw(self, *, over: bool = False) -> None:
         """Make the picture anew and put it into all outputs."""
-        png = picture(self.run)
+        png = picture(self.run, FINAL_SCALE if over else 1.0)
         with self._placing:
             self._png = png
             if over:
                 self._finished.set()
+            bundles = self._bundles()
             for place in self._places:
-                for handle, new in zip(place, self._bundles(), strict=True):
+                # The facts first: when the picture comes, the page puts the live panel there before it paints.
+                for handle, new in zip(reversed(place), reversed(bundles), strict=True):
                     handle.update(new.data, metadata=new.metadata, raw=True)
 
     def _bundles(self) -> tuple[bundle.Bundle, bundle.Bundle]:
-        text = summary(self.run)
-        if not self._finished.is_set():
-            model_id = None if self.widget is None else self.widget.model_id
-            return bundle.picture(text, self._png, model_id), bundle.facts(text)
+        from ..plots import alt_text, summary
+
+        over, now = self._finished.is_set(), time.time()
+        model_id = None if over or self.widget is None else self.widget.model_id
         panel = "" if self.widget is None else self.id
-        html = still.html(self.run, time.time(), panel=panel, png=self._png)
-        return bundle.picture(text, self._png), bundle.facts(text, html)
+        with self.run.lock:
+            text = summary(self.run.state, self.run.name)
+            alt = alt_text(self.run.state, self.run.name)
+        html = still.html(self.run, now, panel=panel, png=self._png) if over else None
+        return bundle.picture(text, alt, self._png, model_id), bundle.facts(text, html)
 
     def _send(self, make: Callable[[float], Message | None]) -> None:
         if self.widget is None:
@@ -186,26 +193,24 @@ def make_widget(panel: str, on_message: Callable[..., None]) -> Any:
     return widget
 
 
-def picture(run: Shown) -> bytes | None:
+def picture(run: Shown, scale: float = 1.0) -> bytes | None:
     """The run's curve as PNG; None as long as there is none."""
     from ..plots import png
 
     with run.lock:
-        return png(run.state, title=run.name) if len(run.state.series) or len(run.state.evaluations) else None
-
-
-def summary(run: Shown) -> str:
-    """The run in a few lines of plain text."""
-    from ..plots import summary as text
-
-    with run.lock:
-        return text(run.state, run.name)
+        there = len(run.state.series) or len(run.state.evaluations)
+        return png(run.state, title=run.name, scale=scale) if there else None
 
 
 def readable(line: str) -> str:
     """A log line as people read it: an event as its type and its short values, other lines as they are; never long."""
     event = decode(line)
     if event is not None:
-        facts = (f"{key}={value}" for key, value in event.data.items() if isinstance(value, str | int | float))
-        line = f"[{event.type}] {' '.join(facts)}"
+        line = f"[{event.type}] {' '.join(f'{key}={_value(value)}' for key, value in event.data.items())}"
     return line if len(line) <= LOG_WIDTH else f"{line[:LOG_WIDTH]} …"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return f"({len(value)})" if isinstance(value, list | dict) else str(value)

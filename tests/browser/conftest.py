@@ -242,7 +242,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "MPLCONFIGDIR": str(folder / "matplotlib"),
             "OMP_NUM_THREADS": "1",
             "KAITO_LOCAL_TRAINER": f"{sys.executable} {tests / 'stub_trainer.py'}",
-            "PYTHONPATH": os.pathsep.join([str(tests / "browser"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+            "PYTHONPATH": os.pathsep.join([str(tests / "browser"), os.environ.get("PYTHONPATH", "")]).rstrip(
+                os.pathsep
+            ),
         },
     )
     try:

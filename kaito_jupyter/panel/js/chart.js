@@ -1,11 +1,16 @@
 // The curve: uPlot with our axes, held-out marks, zoom and theme.
 
 import uPlot from "uplot";
-import { Smooth, extent, lowerBound, pick } from "./curve.js";
+import { Smooth, extent, lowerBound, pick, weight } from "./curve.js";
 import { known, rate as rateText, short } from "./numbers.js";
 
 const HEIGHT = 232;
 const POINTS = 2400; // rows drawn at once: two a pixel of a wide panel
+
+/** Pixels beside the curve that its longest label needs. */
+function labelled(u, labels) {
+  return 14 + 6.6 * Math.max(1, ...(labels || []).map((label) => label.length));
+}
 
 /** Ticks of a logarithmic axis that has less than some decades to show: 1, 1.5, 2, 3, 5, 7 times powers of ten. */
 function logTicks(low, high) {
@@ -28,7 +33,7 @@ export class Chart {
     this.look = look; // {smoothing, log, loss, held, rate}: what the user chose to see
     this.onHover = onHover;
     this.onZoom = onZoom;
-    this.smooth = new Smooth(look.smoothing);
+    this.smooth = new Smooth(0);
     this.window = null; // [first, last] step when zoomed
     this.colors = null;
     this.plot = null;
@@ -65,7 +70,7 @@ export class Chart {
 
   /** All rows came anew: a curve that was remembered is void. */
   reset() {
-    this.smooth.reset(this.look.smoothing);
+    this.smooth.reset(this.smooth.weight);
   }
 
   draw() {
@@ -88,7 +93,8 @@ export class Chart {
     const steps = rows.column("step");
     const losses = rows.column("loss");
     const rates = rows.column("rate");
-    if (this.smooth.weight !== this.look.smoothing) this.smooth.reset(this.look.smoothing);
+    const memory = weight(this.look.smoothing, losses.length);
+    if (this.smooth.weight !== memory) this.smooth.reset(memory);
     const smoothed = this.smooth.update(losses);
     let begin = 0;
     let end = steps.length;
@@ -161,12 +167,12 @@ export class Chart {
           values: (u, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick.toLocaleString("en-US") : "")),
         },
         {
-          ...axis, size: 40, gap: 6, space: 40, grid: { stroke: colors.grid, width: 1 },
+          ...axis, size: labelled, gap: 6, space: 40, grid: { stroke: colors.grid, width: 1 },
           values: (u, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(3))))),
           ...(look.log ? { splits: (u, i, low, high) => logTicks(low, high), filter: (u, ticks) => ticks } : {}),
         },
         {
-          ...axis, scale: "rate", side: 1, size: 54, gap: 6, space: 40, show: look.rate, grid: { show: false },
+          ...axis, scale: "rate", side: 1, size: labelled, gap: 6, space: 40, show: look.rate, grid: { show: false },
           stroke: colors.rate, values: (u, ticks) => ticks.map(rateText),
         },
       ],

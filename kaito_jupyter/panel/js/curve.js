@@ -12,6 +12,14 @@ export function lowerBound(values, limit) {
   return low;
 }
 
+/**
+ * Weight of the past of an average whose half-life is this share of the whole curve: what a curve needs depends on its
+ * length. It changes when the number of rows has doubled, not with each row.
+ */
+export function weight(share, length) {
+  return share > 0 && length ? 0.5 ** (1 / Math.max(1, share * 2 ** Math.ceil(Math.log2(length)))) : 0;
+}
+
 /** An exponential moving average that grows with its data; early values are not pulled to zero (as in Adam). */
 export class Smooth {
   constructor(weight) {

@@ -25,29 +25,41 @@ function panels() {
 
         connectedCallback() {
           this.constructor.hosts.add(this);
-          const panel = known.get(this.dataset.run);
-          if (panel) this.wake(panel);
+          this.wake();
         }
 
         disconnectedCallback() {
           this.constructor.hosts.delete(this);
-          if (this.release) this.release();
-          this.release = null;
+          this.sleep();
         }
 
-        wake(panel) {
-          if (this.release) this.release();
+        /** Show the live panel, if this page knows it, as soon as the picture is in place that it stands for. */
+        wake() {
+          const panel = known.get(this.dataset.run);
+          const area = this.closest(".jp-OutputArea");
+          if (!panel || !area || this.asleep) return;
           const picture = pictureBefore(this);
-          if (!picture) return; // another front end, another layout: the still stays as it is
+          if (!picture) {
+            this.observer = this.observer || new MutationObserver(() => this.wake());
+            this.observer.observe(area, { childList: true, subtree: true });
+            return;
+          }
+          if (this.observer) this.observer.disconnect();
           const still = [...this.childNodes];
-          const release = panel.mount(this);
           for (const node of still) node.remove();
           picture.style.display = "none";
-          this.release = () => {
+          const release = panel.mount(this);
+          this.asleep = () => {
             release();
             picture.style.display = "";
             this.replaceChildren(...still);
           };
+        }
+
+        sleep() {
+          if (this.observer) this.observer.disconnect();
+          if (this.asleep) this.asleep();
+          this.asleep = null;
         }
       },
     );
@@ -100,8 +112,14 @@ class Panel {
       this.views.add(view);
     }
     host.append(view.root);
-    view.attached();
+    let frame = 0;
+    const settle = () => {
+      if (view.root.isConnected) view.attached();
+      else frame = requestAnimationFrame(settle); // `host` itself comes onto the page a moment later
+    };
+    settle();
     return () => {
+      cancelAnimationFrame(frame);
       if (view.root.parentElement === host) view.root.remove();
       setTimeout(() => {
         if (view.root.isConnected || !this.views.delete(view)) return;
@@ -119,9 +137,11 @@ export default () => {
       const { panels: known, hosts } = panels();
       const run = model.get("run");
       known.set(run, panel);
-      for (const host of hosts) if (host.dataset.run === run) host.wake(panel);
+      for (const host of hosts) if (host.dataset.run === run) host.wake();
       return () => {
-        if (known.get(run) === panel) known.delete(run);
+        if (known.get(run) !== panel) return;
+        known.delete(run);
+        for (const host of hosts) if (host.dataset.run === run) host.sleep();
       };
     },
     render({ el }) {

@@ -8,6 +8,8 @@ import { colors, watchTheme } from "./theme.js";
 
 const SILENCE = 30_000; // ms without news before we say so; the kernel gives a sign of life each 10 s
 const CONFIRM = 4_000; // ms in which the second press of Cancel counts
+const MOVE = 500; // ms that the panel is off the page, at most, when the notebook renders an output again
+const SMOOTHING = 0.2; // half-life of the smoothed curve, as a share of the curve, at the slider's right end
 const MARKS = {
   Pending: "M8 3a5 5 0 1 0 0 10A5 5 0 0 0 8 3Zm0 1.6a3.4 3.4 0 1 1 0 6.8 3.4 3.4 0 0 1 0-6.8Z",
   Running: "M5.4 3.6v8.8L12.4 8Z",
@@ -32,7 +34,7 @@ function figure(label) {
 export class View {
   constructor(store) {
     this.store = store;
-    this.look = { smoothing: 0.9, log: false, loss: true, held: true, rate: false };
+    this.look = { smoothing: SMOOTHING * 0.4 ** 2, log: false, loss: true, held: true, rate: false };
     this.asked = { cancel: 0, cancelled: 0, logs: 0 };
     this.spoken = { text: "", at: 0, mark: "" };
     this.frame = 0;
@@ -89,7 +91,7 @@ export class View {
 
   buildChart() {
     this.chips = {
-      loss: chip("Loss", "loss", "Show or hide the loss of each logged step"),
+      loss: chip("Loss", "loss", "Show or hide the loss of each logged step; under the pointer: raw · smoothed"),
       held: chip("Held-out loss", "held", "Show or hide the loss on rows that are not trained on"),
       rate: chip("Learning rate", "rate", "Show or hide the learning rate, on its own axis"),
     };
@@ -105,10 +107,10 @@ export class View {
     }
     this.at = h("span.at", {});
     this.unzoom = h("button.link", { type: "button", hidden: true, onclick: () => this.chart.setZoom(null) }, "Show all");
-    const slider = h("input.slider", { type: "range", min: "0", max: "0.99", step: "0.01", value: String(this.look.smoothing), title: "Weight of the past in the smoothed curve" });
+    const slider = h("input.slider", { type: "range", min: "0", max: "1", step: "0.02", value: String(Math.sqrt(this.look.smoothing / SMOOTHING)), title: "How much of the past the smoothed curve remembers" });
     slider.setAttribute("aria-label", "Smoothing");
     slider.oninput = () => {
-      this.look.smoothing = Number(slider.value);
+      this.look.smoothing = SMOOTHING * Number(slider.value) ** 2;
       this.chart.setColors(this.chart.colors);
     };
     const log = h("input", { type: "checkbox" });
@@ -131,19 +133,23 @@ export class View {
     this.paint();
     this.update();
     this.logText.scrollTop = this.scrolled;
-    if (this.focused) this.focused.focus({ preventScroll: true });
+    if (this.focused && document.activeElement === document.body && performance.now() - this.left < MOVE) {
+      this.focused.focus({ preventScroll: true });
+    }
   }
 
   /** Remember what the page forgets when it moves the panel. */
   remember() {
     this.focused = null;
+    this.left = Infinity; // when the focus went, whether with the user or because the panel was moved
     this.scrolled = 0;
     this.root.addEventListener("focusin", (event) => {
       this.focused = event.target;
+      this.left = Infinity;
     });
-    this.root.addEventListener("focusout", () => setTimeout(() => {
-      if (this.root.isConnected && !this.root.contains(document.activeElement)) this.focused = null;
-    }));
+    this.root.addEventListener("focusout", () => {
+      this.left = performance.now();
+    });
     this.logText.addEventListener("scroll", () => {
       if (this.root.isConnected) this.scrolled = this.logText.scrollTop;
     });
