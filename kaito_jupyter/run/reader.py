@@ -137,8 +137,9 @@ class Reader:
                 self._cursor = item.cursor
         if over:
             self._current.set()
-            self.over.set()
         self._tell()
+        if over:  # after the views, so that who waited finds them complete: a headless notebook ends right then
+            self.over.set()
         return not over
 
     def _tell(self) -> None:
