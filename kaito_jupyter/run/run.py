@@ -91,6 +91,11 @@ class Run:
         return self._reader.over.is_set()
 
     @property
+    def reading(self) -> bool:
+        """Whether `state` is being kept up to date: until the run has ended, or `close`."""
+        return self._reader.reading
+
+    @property
     def trouble(self) -> str:
         """Why nothing new comes (the backend cannot be reached), or an empty string."""
         return str(self._reader.trouble or "")
