@@ -111,7 +111,8 @@ def config_map(spec: TuningSpec, reasons: Mapping[str, str], *, stock: bool) -> 
 def config_text(config: TrainingConfig, reasons: Mapping[str, str] | None = None, *, stock: bool = False) -> str:
     """The text of `training_config.yaml`, with the reason beside each value that we chose."""
     document = config.to_document(stock=stock)
-    text = "training_config:\n" + annotated(document.pop("training_config"), reasons or {}, "  ")
+    sections = document.pop("training_config")
+    text = "training_config:" + ("\n" + annotated(sections, reasons or {}, "  ") if sections else " {}\n")
     return text + (annotated(document, {k.split(".", 1)[1]: v for k, v in (reasons or {}).items()}) if document else "")
 
 
@@ -148,7 +149,7 @@ def _steps(spec: TuningSpec, target: Target, rows: int) -> str:
     if (t.max_steps or 0) > 0:
         return f"{steps} steps (max_steps), over {trained} of {rows} rows."
     epochs = EPOCHS_DEFAULT if t.num_train_epochs is None else t.num_train_epochs
-    return f"{steps} steps: {epochs:g} epochs × ⌈{trained} of {rows} rows / {product}⌉."
+    return f"{steps} steps: {epochs:g} epoch{'' if epochs == 1 else 's'} × ⌈{trained} of {rows} rows / {product}⌉."
 
 
 def _metadata(spec: TuningSpec, name: str | None, annotations: Mapping[str, str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_IMAGE = re.compile(rf"(?:{_HOST}/)?(?P<name>{_PART}(?:/{_PART})*)(?::{_TAG})?(?:@{_DIGEST})?")
+_IMAGE = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?")
 
 METADATA_HOSTS: Final = ("metadata.google.internal", "metadata.google", "instance-data.ec2.internal")
 _PRIVATE: Final = tuple(ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
@@ -74,19 +74,17 @@ def image(ref: Any) -> Wrong:
     has_host = bool(rest) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
     bare = (rest if has_host else ref).split("@")[0]
     name = re.sub(rf":{_TAG}$", "", bare)
-    if name != name.lower():
+    if "://" in ref:
+        return f"{shown(ref)} is an address, not an image.", f"Leave out {shown(ref.partition('://')[0] + '://')}."
+    lower = ref.replace(name, name.lower())
+    if name != name.lower() and _IMAGE.fullmatch(lower):
         return (
             f"{shown(ref)} has upper-case letters in its name.",
-            f'A repository\'s name is lower-case: use "{ref.replace(name, name.lower())}".',
+            f'A repository\'s name is lower-case: use "{lower}".',
         )
-    matched = _IMAGE.fullmatch(ref)
-    if "://" in ref:
-        return f"{shown(ref)} is an address, not an image.", f'Leave out "{ref.split("://")[0]}://".'
-    if matched is None:
+    if not _IMAGE.fullmatch(ref):
         return f"{shown(ref)} is not an image.", example
-    if len(matched["name"]) > 255:
-        return f"{shown(ref)} has a name of {len(matched['name'])} letters.", "Docker allows 255."
-    return None
+    return (f"{shown(ref)} has a name of {len(name)} letters.", "Docker allows 255.") if len(name) > 255 else None
 
 
 def url(address: Any) -> Wrong:
