@@ -1,0 +1,70 @@
+"""A Kubernetes cluster with KAITO's CRD, for the tests that need one.
+
+They run with `--cluster` and in CI (`CI=true`), against the cluster of `KUBECONFIG`, else against a test cluster that is
+started from a folder beside the checkout. It is left up: the next run finds it. Each test works in a namespace of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UP = Path(__file__).parents[3] / "shared" / "cluster" / "up"
+"""Starts the test cluster, or finds it up, and prints what to export."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster to test against."""
+
+    kubeconfig: str
+    env: dict[str, str]
+    """What the test cluster exports (`KAITO_CLUSTER_REGISTRY`, …); with a cluster of the user's, what the environment holds."""
+    api: Any
+    """A `kubernetes.client.ApiClient` of its administrator."""
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether KAITO's webhook stands there: without the operator nobody checks a Workspace but the CRD's schema."""
+        from kubernetes.client import AdmissionregistrationV1Api
+
+        hooks = AdmissionregistrationV1Api(self.api).list_validating_webhook_configuration().items
+        return any("workspace.kaito.sh" in (w.name or "") for hook in hooks for w in hook.webhooks or ())
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The cluster. Skips, saying how to get one, where nobody asked for these tests; never in CI."""
+    in_ci = os.environ.get("CI") == "true"
+    if not (in_ci or request.config.getoption("--cluster")):
+        pytest.skip("run these with: pytest --cluster (KUBECONFIG names the cluster)")
+    env = {k: v for k, v in os.environ.items() if k == "KUBECONFIG" or k.startswith("KAITO_CLUSTER_")}
+    if not env.get("KUBECONFIG"):
+        if not UP.is_file():
+            pytest.fail("no cluster: set KUBECONFIG to one that carries KAITO's CRD")
+        up = subprocess.run(["bash", str(UP)], stdout=subprocess.PIPE, text=True, check=True)
+        words = (word for word in shlex.split(up.stdout) if "=" in word)
+        env = dict(word.split("=", 1) for word in words)
+    from kubernetes import config
+
+    return Cluster(env["KUBECONFIG"], env, config.new_client_from_config(env["KUBECONFIG"]))
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own, gone after it."""
+    from kubernetes.client import CoreV1Api
+
+    name = f"kaito-jupyter-test-{uuid.uuid4().hex[:8]}"
+    core = CoreV1Api(cluster.api)
+    core.create_namespace({"metadata": {"name": name}})
+    yield name
+    core.delete_namespace(name)
