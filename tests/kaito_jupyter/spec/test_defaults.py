@@ -46,11 +46,9 @@ def test_the_local_configuration_is_this():
             "output_dir": "/mnt/results",
             "num_train_epochs": 3.0,
             "per_device_train_batch_size": 1,
-            "per_device_eval_batch_size": 1,
             "learning_rate": 2e-4,
             "lr_scheduler_type": "cosine",
             "warmup_steps": 32,
-            "max_length": 1024,
             "logging_steps": 2,
             "save_strategy": "steps",
             "save_steps": 108,
@@ -85,7 +83,13 @@ def test_a_tenth_is_held_out_where_there_is_enough(rows, split):
 
 def test_nothing_is_evaluated_on_the_way_when_nothing_is_held_out():
     arguments = effective(rows=5).TrainingArguments
-    assert (arguments.eval_strategy, arguments.eval_steps, arguments.per_device_eval_batch_size) == (None, None, None)
+    assert (arguments.eval_strategy, arguments.eval_steps) == (None, None)
+
+
+def test_kaitos_trainer_evaluates_row_by_row():
+    arguments = effective("kaito", DatasetConfig={"train_test_split": 0.9}).TrainingArguments
+    assert arguments.per_device_eval_batch_size == 1
+    assert effective("local").TrainingArguments.per_device_eval_batch_size is None
 
 
 def test_an_evaluation_asked_for_by_steps_is_not_done_at_each_step():
@@ -109,7 +113,6 @@ def test_an_evaluation_asked_for_by_steps_is_not_done_at_each_step():
         ({"TrainingArguments": {"max_steps": 10}}, "TrainingArguments.num_train_epochs", None),
         ({"TrainingArguments": {"max_steps": 10}}, "TrainingArguments.warmup_steps", None),
         ({"TrainingArguments": {"max_steps": -1}}, "TrainingArguments.num_train_epochs", 3.0),
-        ({"TrainingArguments": {"per_device_train_batch_size": 4}}, "TrainingArguments.per_device_eval_batch_size", 4),
         ({"TrainingArguments": {"eval_strategy": "no"}}, "TrainingArguments.eval_steps", None),
     ],
     ids=str,
@@ -133,6 +136,7 @@ def test_a_folder_is_loaded_without_asking_the_hub(tmp_path):
 def test_no_example_is_longer_than_the_model_can_read():
     assert effective("kaito", preset="falcon-7b").TrainingArguments.max_length == 2048
     assert effective("local", preset="falcon-7b").TrainingArguments.max_length == 1024
+    assert effective("local").TrainingArguments.max_length is None
 
 
 def test_a_file_in_a_volume_is_named_to_the_trainer():

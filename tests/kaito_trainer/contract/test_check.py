@@ -148,7 +148,7 @@ BAD = [
     (
         {"TrainingArguments": {"warmup_ratio": 0.1}},
         None,
-        "TrainingArguments.warmup_ratio: there is no such field (any more). Write warmup_steps (a number below 1 is a share of the steps).",
+        "TrainingArguments.warmup_ratio: there is no such field (any more). Write warmup_steps: a number below 1 is a share of all steps.",
     ),
     (
         {"TrainingArguments": {"learnign_rate": 0.0001}},

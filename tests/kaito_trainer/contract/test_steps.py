@@ -26,7 +26,7 @@ def config(split=None, **arguments):
         (10, {"per_device_train_batch_size": 4, "num_train_epochs": 1, "dataloader_drop_last": True}, 1, 2),
         (10, {"max_steps": 7}, 1, 7),
         (10, {"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 1}, 1, 10),
-        (3, {"num_train_epochs": 1}, 1, 1),
+        (3, {"num_train_epochs": 1}, 1, 3),
         (0, {"num_train_epochs": 1}, 1, 1),
     ],
 )

@@ -18,8 +18,8 @@ from .problems import Problem, close_match, listing, one_line, shown
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
 """Hugging Face's `num_train_epochs`, which KAITO leaves alone."""
-BATCH_DEFAULT: Final = 8
-"""Hugging Face's `per_device_train_batch_size`; KAITO's default ConfigMap says 1."""
+BATCH_DEFAULT: Final = 1
+"""KAITO's `per_device_train_batch_size`, and our trainer's (Hugging Face's own is 8)."""
 SPLIT_DEFAULT: Final = 0.8
 """KAITO's `train_test_split` where the section omits it; its default ConfigMap says 1."""
 CLOSED: Final = ("DatasetConfig", "TrainerOptions")
@@ -73,7 +73,7 @@ def _unexplained(section: str, name: str) -> Iterator[Problem]:
     explained = [o.name for o in options() if o.section == section]
     near = close_match(name, [*explained, *sorted(HUGGING_FACE.get(section, ()))], 0.8)
     if path in RENAMED:
-        yield Problem(path, "there is no such field (any more).", f"Write {RENAMED[path]}.")
+        yield Problem(path, "there is no such field (any more).", RENAMED[path])
     elif near:
         yield Problem(path, "there is no such field.", near)
     elif section in CLOSED:

@@ -56,16 +56,19 @@ HUGGING_FACE: Final[dict[str, frozenset[str]]] = {
 """Section -> the fields of its Hugging Face class that `sections` does not explain."""
 
 RENAMED: Final = {
-    "TrainingArguments.max_seq_length": "max_length",
-    "TrainingArguments.evaluation_strategy": "eval_strategy",
-    "TrainingArguments.warmup_ratio": "warmup_steps (a number below 1 is a share of the steps)",
-    "TrainingArguments.no_cuda": "use_cpu",
-    "TrainingArguments.group_by_length": 'train_sampling_strategy: "group_by_length"',
-    "TrainingArguments.per_gpu_train_batch_size": "per_device_train_batch_size",
-    "TrainingArguments.batch_size": "per_device_train_batch_size",
-    "TrainingArguments.epochs": "num_train_epochs",
-    "LoraConfig.rank": "r",
-    "LoraConfig.lora_r": "r",
-    "ModelConfig.dtype": "torch_dtype",
+    "TrainingArguments.max_seq_length": "Write max_length.",
+    "TrainingArguments.evaluation_strategy": "Write eval_strategy.",
+    "TrainingArguments.warmup_ratio": "Write warmup_steps: a number below 1 is a share of all steps.",
+    "TrainingArguments.no_cuda": "Write use_cpu.",
+    "TrainingArguments.group_by_length": "Write train_sampling_strategy: group_by_length.",
+    "TrainingArguments.per_gpu_train_batch_size": "Write per_device_train_batch_size.",
+    "TrainingArguments.logging_dir": "Leave it out: what is logged comes as events.",
+    "TrainingArguments.overwrite_output_dir": "Leave it out: the output folder is never emptied.",
+    "TrainingArguments.save_safetensors": "Leave it out: adapters are always written as safetensors.",
+    "TrainingArguments.batch_size": "Write per_device_train_batch_size.",
+    "TrainingArguments.epochs": "Write num_train_epochs.",
+    "LoraConfig.rank": "Write r.",
+    "LoraConfig.lora_r": "Write r.",
+    "ModelConfig.dtype": "Write torch_dtype.",
 }
-"""Names of the past, and near ones that people try -> today's name."""
+"""Names that Hugging Face knew once, and near ones that people try -> what to do."""
