@@ -134,6 +134,7 @@ def _head(spec: TuningSpec, target: Target | None, rows: int | None) -> Iterable
         yield _steps(spec, target, rows)
     if target == "kaito":
         yield f"kubectl apply -f FILE; kubectl get workspace {name} -n {spec.namespace} -w"
+        yield "KAITO looks for the ConfigMap when it gets the Workspace: before a dry run, apply the ConfigMap."
         if spec.input.delivered:
             yield f"The data comes in the ConfigMap {data_name(spec.named())}: a submission from the notebook makes it."
 
