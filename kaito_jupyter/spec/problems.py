@@ -135,7 +135,7 @@ def _input(spec: TuningSpec, target: Target) -> Iterator[Problem]:
             "Give a DataFrame or a file: pandas reads most addresses, for example pd.read_parquet(url).",
         )
     for i, url in enumerate(source.urls):
-        yield from _told(f"{path}.urls[{i}]", rules.url(url))
+        yield from _told(f"{path}.urls[{i}]", rules.url(url, public=target == "kaito"))
     if source.image is not None:
         yield from _told(f"{path}.image", rules.image(source.image))
     for i, secret in enumerate(source.image_pull_secrets):

@@ -87,8 +87,8 @@ def image(ref: Any) -> Wrong:
     return (f"{shown(ref)} has a name of {len(name)} letters.", "Docker allows 255.") if len(name) > 255 else None
 
 
-def url(address: Any) -> Wrong:
-    """An address that KAITO's downloader may fetch from inside the cluster."""
+def url(address: Any, *, public: bool = True) -> Wrong:
+    """An address that KAITO's downloader may fetch from inside the cluster. Our own Job may fetch from closed ones too."""
     example = "Give an absolute http or https address, for example https://example.com/data/train.parquet."
     try:
         parts = urlsplit(address) if isinstance(address, str) else None
@@ -100,14 +100,16 @@ def url(address: Any) -> Wrong:
         return f"{shown(address)} is not an absolute address.", example
     if parts.scheme.lower() not in ("http", "https"):
         return f"{shown(address)} does not use http or https.", example
-    public = "KAITO fetches only from public addresses: put the file elsewhere, or use image: or pvc:."
+    if not public:
+        return None
+    elsewhere = "KAITO fetches only from public addresses: put the file elsewhere, or use image: or pvc:."
     host = host.rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
-        return f"{shown(address)} is on localhost.", public
+        return f"{shown(address)} is on localhost.", elsewhere
     if host in METADATA_HOSTS:
-        return f"{shown(address)} is a cloud's metadata service.", public
+        return f"{shown(address)} is a cloud's metadata service.", elsewhere
     if kind := _closed(host):
-        return f"{shown(address)} is a {kind} address.", public
+        return f"{shown(address)} is a {kind} address.", elsewhere
     return None
 
 

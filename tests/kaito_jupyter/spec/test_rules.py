@@ -68,6 +68,11 @@ def test_an_address_that_a_cluster_must_not_fetch_from_is_refused(address, why):
     assert why in rules.url(address)[0]
 
 
+def test_our_own_job_may_fetch_from_inside_the_cluster():
+    assert rules.url("http://10.1.2.3:9000/train.csv", public=False) is None
+    assert rules.url("train.csv", public=False) is not None
+
+
 @pytest.mark.parametrize(
     "ref",
     [
