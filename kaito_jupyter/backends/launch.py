@@ -31,6 +31,8 @@ from .base import TuningJob
 from .boot import boot_id
 from .folder import SPEC_FILE, held, supported
 
+TRAINER: Final = (sys.executable, "-P", "-m", "kaito_trainer")
+"""`-P`: the run's folder, in which it works, holds no modules, and is not searched for any."""
 COMMAND_VARIABLE: Final = "KAITO_LOCAL_TRAINER"
 PACKAGES: Final = ("torch", "transformers", "peft", "trl", "datasets")
 QLORA_PACKAGES: Final = ("bitsandbytes",)
@@ -75,7 +77,7 @@ def start(job: TuningJob, root: Path, command: Sequence[str] | None) -> Path:
         _remove_stale(root)
         fresh.mkdir(mode=0o700)
         lock = _locked(fresh / files.SUPERVISOR_LOCK)
-        _fill(fresh, job, place, _replaced(command) or [sys.executable, "-m", "kaito_trainer"])
+        _fill(fresh, job, place, _replaced(command) or TRAINER)
         if place.exists():  # an empty folder would be replaced
             raise FileExistsError
         fresh.rename(place)

@@ -98,7 +98,9 @@ class LocalBackend:
         run = folder.run()
         lines = last_lines(folder.log, None, _TAIL_BYTES)
         events = [line for line in lines if MARK in line]
-        tail = tuple((events or lines)[-_TAIL_EVENTS:])
+        # A summary of the curve costs as much as all else together, and says nothing that a step's own line does not.
+        steps = [line for line in events if '"type":"history"' not in line]
+        tail = tuple((steps if any('"type":"log"' in line for line in steps) else events or lines)[-_TAIL_EVENTS:])
         return Record(
             ref,
             folder.status(),

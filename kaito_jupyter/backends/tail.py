@@ -13,6 +13,8 @@ from ..status import Lines
 
 CHUNK = 1 << 20
 """Bytes of one read: large enough for a long log, small enough that a lock is held for 10 ms while it is folded."""
+BLOCK = 1 << 16
+"""Bytes of one read backwards."""
 LONGEST_LINE = 1 << 20
 """Bytes after which a line without a newline (a progress bar) is given as it is. The longest event is a tenth of it."""
 
@@ -93,7 +95,7 @@ def last_lines(path: Path, count: int | None, most_bytes: int | None = None) -> 
         blocks: list[bytes] = []
         newlines = 0
         while start and (count is None or newlines <= count) and (most_bytes is None or end - start < most_bytes):
-            size = min(CHUNK, start)
+            size = min(BLOCK, start)
             start -= size
             file.seek(start)
             blocks.append(file.read(size))

@@ -242,5 +242,6 @@ def _fresh_state(backend: Backend, run: Run) -> RunState:
     """KAITO's own trainer speaks no events; what its lines leave out is known from the spec."""
     if backend.name != "kaito":
         return RunState()
-    steps = run.spec.effective_config("kaito").TrainingArguments.logging_steps
-    return RunState(LogReader(logging_steps=int(steps or 1), max_steps=backend.record(run.ref).total_steps))
+    record = backend.record(run.ref)
+    every = run.spec.effective_config("kaito", rows=record.rows).TrainingArguments.logging_steps
+    return RunState(LogReader(logging_steps=every, max_steps=record.total_steps))

@@ -46,7 +46,7 @@ class Plan:
     def submit(self) -> Run:
         """Start it. Raises `SpecError` when the backend refuses (the name is taken, packages are missing, …)."""
         place, _ = choose_backend(self.backend)
-        return _submitted(place, self, named=True)
+        return _submitted(place, self)
 
     def __repr__(self) -> str:
         steps = "an unknown number of steps" if self.total_steps is None else f"{self.total_steps} steps"
@@ -148,18 +148,18 @@ def tune(
     plan = Plan(spec, dataset, target, steps, tuple(milder), backend)
     if dry_run or place is None:
         return plan
-    run = _submitted(place, plan, named=name is not None)
+    run = _submitted(place, plan)
     return run.wait() if wait else run
 
 
-def _submitted(place: Backend, plan: Plan, *, named: bool) -> Run:
+def _submitted(place: Backend, plan: Plan) -> Run:
     """Start the plan. A name that nobody chose is made here, and made anew when it is taken meanwhile."""
     for left in reversed(range(ANOTHER_NAME)):
         spec = plan.spec if plan.spec.name else plan.spec.named([ref.name for ref in place.runs()])
         try:
             ref = place.submit(TuningJob(spec, plan.dataset, plan.total_steps))
         except SpecError as error:
-            if named or not left or any(p.path != "metadata.name" for p in error.problems):
+            if plan.spec.name or not left or any(p.path != "metadata.name" for p in error.problems):
                 raise
             continue
         return Run(place, ref, spec=spec, dataset=plan.dataset, problems=plan.problems)

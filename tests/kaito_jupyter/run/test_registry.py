@@ -94,5 +94,5 @@ def test_a_backend_is_a_word_that_is_known() -> None:
 def test_two_hundred_finished_runs_are_listed_by_reading_the_ends_of_their_logs(start: Start) -> None:
     run = start("--steps", "3000", "--unflushed", "--history-every", "500", name="one").wait()
     record = run.backend.record(run.ref)
-    assert sum(map(len, record.tail)) < 200_000
+    assert sum(map(len, record.tail)) < 10_000
     assert Listed(run.backend, record).state.global_step == 3000
