@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..state import PhaseSpan, duration
-from ..state.words import describe
+from ..state.words import amounts, describe
 from ..status import TERMINAL
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Page:
             self.text(self.left + 22, y, span.name, weight=weight, color=look.quiet if ahead else look.front)
             if seconds is not None and seconds >= 1:
                 self.text(self.left + 190, y, duration(seconds), color=look.quiet, ha="right")
-            if weight == "bold" and state.phase_detail and not over:
-                self.text(self.left + 210, y, self.fits(state.phase_detail, 9, self.width - 250), color=look.quiet)
+            if weight == "bold" and not over:
+                detail = " · ".join(part for part in (state.phase_detail, amounts(state)) if part)
+                self.text(self.left + 210, y, self.fits(detail, 9, self.width - 250), color=look.quiet)
             y += 23

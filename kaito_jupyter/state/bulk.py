@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG_MARK: Final = '{"kaito_event":1,"type":"log",'
 """How the contract's `encode` begins a log event."""
+HISTORY_MARK: Final = '{"kaito_event":1,"type":"history","seq":'
 WORTH_IT: Final = 150
 """Lines from which on Arrow is faster, its own overhead paid."""
 CHUNK: Final = 20_000
@@ -32,26 +33,32 @@ _FLOATS: Final = ("time", "loss", "learning_rate", "grad_norm", "epoch", "num_to
 
 
 def stretches(lines: Iterable[str]) -> Iterator[str | list[str]]:
-    """The same lines in order; log events that follow on each other as lists, if it is worth it."""
-    logs: list[str] = []
+    """The same lines in order; log events that follow on each other as lists, if it is worth it.
+
+    `history` events may stand among them: they say nothing about rows that are there.
+    """
+    held: list[str] = []
     for line in lines:
-        if line.startswith(LOG_MARK):
-            logs.append(line)
-            if len(logs) < CHUNK:
+        if line.startswith((LOG_MARK, HISTORY_MARK)):
+            held.append(line)
+            if len(held) < CHUNK:
                 continue
-            yield logs
-            logs = []
+            yield held
         else:
-            if len(logs) < WORTH_IT:
-                yield from logs
-            else:
-                yield logs
-            logs = []
+            yield from _worth_it(held)
             yield line
-    if len(logs) < WORTH_IT:
-        yield from logs
-    else:
-        yield logs
+        held = []
+    yield from _worth_it(held)
+
+
+def _worth_it(lines: list[str]) -> Iterable[str | list[str]]:
+    return lines if len(lines) < WORTH_IT else (lines,)
+
+
+def number_of(history: str) -> int | None:
+    """The `seq` of a `history` event's line, without parsing the whole of it."""
+    digits = history[len(HISTORY_MARK) : len(HISTORY_MARK) + 20].split(",", 1)[0]
+    return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
 def read(lines: list[str]) -> tuple[dict[str, array[float]], array[int], float] | None:
@@ -76,8 +83,7 @@ def read(lines: list[str]) -> tuple[dict[str, array[float]], array[int], float] 
         return None
     seq, steps = _array("q", table["seq"]), _array("q", table["global_step"])
     times = pc.min_max(table["time"]).as_py()
-    # One number after the other: a gap is for `Order` to remember.
-    if seq[0] < 0 or seq[-1] - seq[0] != len(seq) - 1 or not _rises(seq):
+    if seq[0] < 0 or seq[-1] >= LARGEST or not _rises(seq):
         return None
     if steps[0] < 0 or steps[-1] >= LARGEST or not _rises(steps):
         return None

@@ -137,9 +137,10 @@ class Facts:
             self._pause(step, time)
 
     def _history(self, data: Values, order: int, time: float | None) -> None:
+        known = self._order.whole_before(order)  # then a summary cannot say anything new
         for series, name in ((self.series, "columns"), (self.evaluations, "evaluations")):
             columns = data.get(name)
-            if not isinstance(columns, dict) or self._known(series, columns):
+            if not isinstance(columns, dict) or (known and len(series) >= _rows(columns)):
                 continue
             if series.fill(columns, order):
                 self._at(max(self.global_step, int(series["global_step"][-1])), order)
@@ -148,11 +149,6 @@ class Facts:
             self.max_steps = most
         if len(self.series):
             self._trains(order, time)
-
-    def _known(self, series: Series, columns: Values) -> bool:
-        """Whether a summary cannot say anything new, since nothing was missed."""
-        steps = columns.get("global_step")
-        return self._order.whole and isinstance(steps, list) and len(series) >= len(steps)
 
     def _phase(self, data: Values, order: int, time: float | None) -> None:
         name, detail, unit = data.get("phase"), data.get("detail"), data.get("unit")
@@ -237,3 +233,8 @@ class Facts:
     def _settle(self) -> None:
         """Work out anew how the run stands."""
         raise NotImplementedError
+
+
+def _rows(columns: Values) -> int:
+    steps = columns.get("global_step")
+    return len(steps) if isinstance(steps, list) else 0

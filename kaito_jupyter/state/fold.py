@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from json import JSONDecoder
 from typing import Final
 
@@ -105,34 +105,48 @@ class RunState(Facts):
                 self._feed_logs(stretch)
 
     def _feed_logs(self, lines: list[str]) -> None:
-        read = bulk.read(lines)
-        if read is not None and self._take_logs(*read):
-            return
-        if len(lines) < 2 * bulk.WORTH_IT:
+        """Take a stretch of log events, with `history` events among them."""
+        logs = [line for line in lines if line.startswith(bulk.LOG_MARK)]
+        if logs and self._take_logs(logs):
+            for line in lines:
+                if not line.startswith(bulk.LOG_MARK) and not self._pass(line):
+                    self.feed(line)
+        elif len(lines) < 2 * bulk.WORTH_IT:
             for line in lines:
                 self.feed(line)
-            return
-        half = len(lines) // 2  # the odd line is in one of the halves only
-        self._feed_logs(lines[:half])
-        self._feed_logs(lines[half:])
+        else:
+            half = len(lines) // 2  # the odd line is in one of the halves only
+            self._feed_logs(lines[:half])
+            self._feed_logs(lines[half:])
 
-    def _take_logs(self, columns: Mapping[str, array[float]], seqs: array[int], newest: float) -> bool:
-        """Take log events by the column. False when they need to be looked at one by one."""
+    def _take_logs(self, lines: list[str]) -> bool:
+        """Take log events by the column. False, with nothing taken, when they need to be looked at one by one."""
+        read = bulk.read(lines)
+        if read is None:
+            return False
+        columns, seqs, newest = read
         if not self.series.follows(int(columns["global_step"][0])):
             return False
-        base = self._order.run(seqs[0], seqs[-1], newest)
+        base = self._order.place_all(seqs, newest)
         if base is None:
             return False
         orders = seqs if not base else array("q", [base + seq for seq in seqs])
         self._reader = None
         self.series.extend(columns, orders)
-        times = columns["time"]
+        first = columns["time"][0]
         self._at(int(columns["global_step"][-1]), orders[-1])
-        self._trains(orders[-1], times[0] if times[0] == times[0] else None)
-        self.revision += len(seqs)
+        self._trains(orders[-1], first if first == first else None)
+        self.revision += len(lines)
         if self.state == "Pending":
             self._settle()
         return True
+
+    def _pass(self, history: str) -> bool:
+        """Pass over a summary that cannot say anything new, without parsing it. False when it may."""
+        seq = bulk.number_of(history)
+        if seq is None or self.max_steps is None or not self._order.whole_before(seq):
+            return False
+        return self._order.place(seq, 0.0) is not None
 
     def apply(self, item: Event | Status | str) -> None:
         """Take an event, a foreign line, or how the run stands."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 SPANS: Final = 1000
@@ -33,11 +35,6 @@ class Order:
         """Whether any event was placed."""
         return self._next > 0
 
-    @property
-    def whole(self) -> bool:
-        """Whether every event since the first of this count has been seen. Counts begin with 0 or 1."""
-        return not self._spans and self._begin <= 1
-
     def place(self, seq: int, time: float) -> int | None:
         """The event's place, greater for one written later; None when it was seen (or its number makes no sense)."""
         if seq == self._next:
@@ -64,19 +61,29 @@ class Order:
         self._next += 1
         return self._base + seq
 
-    def run(self, first: int, last: int, newest: float) -> int | None:
-        """Place the events `first` … `last`, all of them new; the returned number plus `seq` is an event's place.
+    def place_all(self, seqs: Sequence[int], newest: float) -> int | None:
+        """Place events whose numbers rise; the returned number plus its `seq` is an event's place.
 
-        None, with nothing placed, when they don't lie after all that was seen.
+        None, with nothing placed, when they don't all come after what was seen.
         """
-        if first < self._next or self._base + last >= LARGEST:
+        if seqs[0] < max(0, self._next) or self._base + seqs[-1] >= LARGEST:
             return None
-        if first > self._next:
-            self._leap(first)
-        self._next = last + 1
+        if seqs[-1] - seqs[0] == len(seqs) - 1:
+            firsts = [0]
+        else:
+            firsts = [0, *(i for i, (a, b) in enumerate(pairwise(seqs), 1) if b - a > 1)]
+        for begin, end in pairwise([*firsts, len(seqs)]):
+            if seqs[begin] > self._next:
+                self._leap(seqs[begin])
+            self._next = seqs[end - 1] + 1
         if self._newest < newest < LATEST_TIME:
             self._newest = newest
         return self._base
+
+    def whole_before(self, seq: int) -> bool:
+        """Whether all events of this count before that number have been seen, and no count was before this one."""
+        begin, after = (self._spans[0][0], self._spans[0][1] + 1) if self._spans else (self._begin, self._next)
+        return not self.counts and begin <= 1 and after >= seq
 
     def _leap(self, seq: int) -> None:
         """Go on after a gap."""

@@ -76,7 +76,7 @@ def describe(state: RunState, now: float, *, cause: bool = True) -> str:
         ]
     else:
         spent = state.elapsed(now)
-        parts = [state.phase, short(state.phase_detail, 60), _amounts(state), short(state.reason)]
+        parts = [state.phase, short(state.phase_detail, 60), amounts(state), short(state.reason)]
         parts.append(duration(spent) if spent is not None and spent >= 1 else "")
     if cause:
         parts.append(_cause(state))
@@ -97,7 +97,8 @@ def _held_out(state: RunState) -> str:
     return f"held-out {' → '.join(shown(v) for v in (losses[:1] + losses[-1:])[: len(losses)])}"
 
 
-def _amounts(state: RunState) -> str:
+def amounts(state: RunState) -> str:
+    """How far the phase is: `200 of 400 rows`, `1.2 GB of 7.6 GB`."""
     if state.phase_done is None:
         return ""
     unit = "" if state.phase_unit == "bytes" else f" {state.phase_unit}".rstrip()
