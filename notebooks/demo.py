@@ -18,7 +18,6 @@ import kaito_jupyter as kaito
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "build" / "demo"
-RUN = "quickstart"
 
 
 class Terminal:
@@ -49,18 +48,20 @@ class Terminal:
         self.last, self.written = "", 0.0
 
 
+def newest(since: float) -> kaito.Run | None:
+    """The run that the notebook has started."""
+    started = [r for r in kaito.runs(backend="local") if (r.state.created or 0) >= since]
+    return started[0].watch() if started else None
+
+
 def follow(terminal: Terminal, stop: threading.Event, since: float) -> None:
     """Tell in the terminal how the notebook's run goes: found and watched as any other kernel would."""
     run = None
     while not stop.wait(0.5):
-        if run is None:
-            try:
-                run = kaito.watch(RUN, backend="local")
-            except kaito.RunNotFound:
-                continue
+        if run is None and (run := newest(since)) is None:
+            continue
         with run.lock:
-            if (run.state.created or since) >= since:
-                terminal.progress(run.state.describe(time.time()))
+            terminal.progress(run.state.describe(time.time()))
     if run is not None:
         run.close()
 
@@ -73,10 +74,6 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     notebook = nbformat.read(HERE / "quickstart.ipynb", as_version=4)
     terminal, stop, began = Terminal(), threading.Event(), time.time()
-    try:
-        kaito.watch(RUN, backend="local").delete()  # of an earlier demo
-    except kaito.RunNotFound:
-        pass
     client = NotebookClient(
         notebook,
         timeout=1800,
@@ -103,7 +100,7 @@ def main() -> int:
     if failed is not None:
         print(f"\n{failed.ename}: {failed.evalue}\n\nThe notebook, as far as it came: {OUT / 'quickstart.ipynb'}")
         return 1
-    return report(page, time.time() - began)
+    return report(page, newest(began), time.time() - began)
 
 
 def write(notebook: Any) -> Path:
@@ -116,18 +113,20 @@ def write(notebook: Any) -> Path:
     return page
 
 
-def report(page: Path, seconds: float) -> int:
+def report(page: Path, run: kaito.Run | None, seconds: float) -> int:
     """What was learnt, in figures and in words."""
-    run = kaito.watch(RUN, backend="local").wait()
+    if run is None:
+        print("The notebook has started no run.", file=sys.stderr)
+        return 1
+    run.wait()
     losses = run.evaluations["eval_loss"]
     before, after = losses.iloc[0], losses.iloc[-1]
     print(f"\nTrained {run.state.global_step} steps; all in {seconds / 60:.1f} minutes.\n")
     print(f"Held-out loss   {before:.2f} before, {after:.2f} after ({(after - before) / before:+.0%})\n")
-    by_step = {s["global_step"]: s["samples"] for s in run.state.samples}
-    first, last = by_step[min(by_step)], by_step[max(by_step)]
-    for old, new in zip(first, last, strict=True):
+    first, last = run.samples[0], run.samples[-1]
+    for old, new in zip(first.samples, last.samples, strict=True):
         print(f"Q  {old['prompt']}\n   before  {shorten(old['completion'])}\n   after   {shorten(new['completion'])}\n")
-    print(f"Adapter   {run.adapter.path}\nNotebook  {OUT / 'quickstart.ipynb'}\nHTML      {page}")
+    print(f"Adapter   {run.adapter}\nNotebook  {OUT / 'quickstart.ipynb'}\nHTML      {page}")
     print("\nNext: `make lab` opens the same in JupyterLab, live.")
     if after > 0.8 * before:
         print("\nThe held-out loss fell by less than 20 %: something is wrong.", file=sys.stderr)
