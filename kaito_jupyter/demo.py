@@ -39,7 +39,7 @@ SEED: Final = 0
 
 
 def docstring_pairs() -> pd.DataFrame:
-    """Questions and answers made from the standard library's own docstrings, as `prompt` and `completion`.
+    """Questions and answers made from the standard library's own docstrings, as conversations in a column `messages`.
 
     About 1,500 rows: the first paragraph of what each public function and class says of itself, each answer once, in an
     order that is shuffled but always the same.
@@ -49,7 +49,10 @@ def docstring_pairs() -> pd.DataFrame:
     pairs = {answer: question for question, answer in reversed(list(_pairs()))}
     rows = sorted((question, answer) for answer, question in pairs.items())
     random.Random(SEED).shuffle(rows)
-    return pd.DataFrame(rows, columns=["prompt", "completion"])
+    turns = [
+        [{"role": "user", "content": question}, {"role": "assistant", "content": answer}] for question, answer in rows
+    ]
+    return pd.DataFrame({"messages": turns})
 
 
 def smollm2() -> Path:
