@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from . import failures
+from . import failures, results
 from .contract import Problem, TrainingConfig, check
 from .contract.events import Phase
 from .contract.names import MOUNT_ROOT
@@ -68,11 +68,18 @@ def train(file: Path, places: Places) -> int:
     config: TrainingConfig | None = None
     try:
         config = read(file)
-        if config.ModelConfig.local_files_only:
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        wrong = problems(config)
+        if any(p.path == "TrainingArguments.output_dir" for p in wrong):
+            raise failures.of_problems(wrong)
         output = places.output(config)
         with locked(output) if rank_zero else contextlib.nullcontext():
             emit.copy_to(output)
+            if rank_zero:
+                results.forget(output)
+            if wrong:
+                raise failures.of_problems(wrong)
+            if config.ModelConfig.local_files_only:
+                os.environ.setdefault("HF_HUB_OFFLINE", "1")
             emit(Phase(phase="loading", detail="libraries"))
             _quiet()
             from . import sft
@@ -87,7 +94,7 @@ def train(file: Path, places: Places) -> int:
 
 
 def read(file: Path) -> TrainingConfig:
-    """The checked configuration. Raises `Failure` of kind `config` with all problems at once."""
+    """The configuration in a file. Raises `Failure` of kind `config` when the file holds none."""
     import yaml
 
     try:
@@ -98,16 +105,17 @@ def read(file: Path) -> TrainingConfig:
         ) from None
     except yaml.YAMLError as error:
         raise Failure("config", f"{file}: is not YAML: {' '.join(str(error).split())}") from None
-    problems = list(_shape(document))
-    if problems:
-        raise failures.of_problems(problems)
-    config = TrainingConfig.from_document(document)
+    wrong = list(_shape(document))
+    if wrong:
+        raise failures.of_problems(wrong)
+    return TrainingConfig.from_document(document)
+
+
+def problems(config: TrainingConfig) -> list[Problem]:
+    """All that can be said against a configuration without torch."""
     q = config.QuantizationConfig
     method = "qlora" if q.load_in_4bit is True or q.load_in_8bit is True else "lora"
-    problems = [p for p in check(config, method) if p.severity == "error"]
-    if problems:
-        raise failures.of_problems(problems)
-    return config
+    return [p for p in check(config, method) if p.severity == "error"]
 
 
 def _shape(document: Any) -> Iterator[Problem]:

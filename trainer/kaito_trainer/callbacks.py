@@ -95,7 +95,7 @@ class EventCallback(TrainerCallback):
         self._emit(event)
         if state.global_step in (0, state.max_steps) and (answers := self._sample()):
             self._emit(Generate(global_step=state.global_step, samples=answers))
-        if state.global_step < state.max_steps:
+        if state.global_step == 0:
             self._emit(Phase(phase="training"))
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from . import defaults
 from .contract import Problem, TrainingConfig
 from .contract.config import options
+from .contract.known import RENAMED
 from .contract.problems import close_match
 from .defaults import Device
 from .failures import Failure, of_problems
@@ -24,17 +25,6 @@ OURS: Final = frozenset(
         "dataset_num_proc", "trust_remote_code", "output_dir", "resume_from_checkpoint",
     }
 )  # fmt: skip
-RENAMED: Final = {
-    "evaluation_strategy": "Write eval_strategy.",
-    "no_cuda": "Write use_cpu.",
-    "max_seq_length": "Write max_length.",
-    "warmup_ratio": "Write warmup_steps: a number below 1 is a share of all steps.",
-    "group_by_length": "Write train_sampling_strategy: group_by_length.",
-    "logging_dir": "Leave it out: what is logged comes as events.",
-    "overwrite_output_dir": "Leave it out: the output folder is never emptied.",
-    "save_safetensors": "Leave it out: adapters are always written as safetensors.",
-}
-"""Keys that Hugging Face knew once."""
 MODEL_KEYS: Final = frozenset(
     {
         "cache_dir", "force_download", "proxies", "token", "subfolder", "variant", "use_safetensors", "code_revision",
@@ -44,10 +34,9 @@ MODEL_KEYS: Final = frozenset(
 )  # fmt: skip
 """Keys of `from_pretrained` that pass through to it, beside those that the contract explains."""
 MODEL_IGNORED: Final = frozenset(
-    {"state_dict", "from_tf", "from_flax", "resume_download", "output_loading_info", "load_in_4bit", "load_in_8bit",
-     "low_cpu_mem_usage", "dtype"}
-)  # fmt: skip
-"""Keys that KAITO's `ModelConfig` has, and that mean nothing any more or are said elsewhere."""
+    {"state_dict", "from_tf", "from_flax", "resume_download", "output_loading_info", "low_cpu_mem_usage"}
+)
+"""Keys that KAITO's `ModelConfig` has, and that mean nothing any more."""
 QUANTIZATION_KEYS: Final = frozenset({"quant_method"})
 COLLATOR_KEYS: Final = frozenset(
     {"mlm", "mlm_probability", "mask_replace_prob", "random_replace_prob", "pad_to_multiple_of", "return_tensors",
@@ -56,7 +45,10 @@ COLLATOR_KEYS: Final = frozenset(
 
 
 def check_keys(config: TrainingConfig) -> None:
-    """Raise `Failure` of kind `config` with all keys that no Hugging Face class knows."""
+    """Raise `Failure` of kind `config` with all keys that the installed Hugging Face classes don't know.
+
+    The contract's check has let pass what it takes for a field of another release.
+    """
     from peft import LoraConfig
     from transformers import BitsAndBytesConfig
     from trl import SFTConfig
@@ -68,18 +60,17 @@ def check_keys(config: TrainingConfig) -> None:
         "TrainingArguments": [f.name for f in dataclasses.fields(SFTConfig)],
         "DataCollator": COLLATOR_KEYS,
     }
-    problems = [p for section in config.sections() for p in _unknown(section.NAME, section.extra, known)]
+    problems = [p for s in config.sections() if s.NAME in known for p in _unknown(s.NAME, s.extra, set(known[s.NAME]))]
     if problems:
         raise of_problems(problems)
 
 
-def _unknown(section: str, keys: Mapping[str, Any], known: Mapping[str, Iterable[str]]) -> Iterator[Problem]:
-    explained = [o.name for o in options() if o.section == section]
-    allowed = {*known.get(section, ()), *explained} - {"self", "kwargs"}
+def _unknown(section: str, keys: Mapping[str, Any], known: set[str]) -> Iterator[Problem]:
+    allowed = {*known, *(o.name for o in options() if o.section == section)} - {"self", "kwargs"}
     for key in keys:
         if key not in allowed:
-            remedy = RENAMED.get(key) or close_match(str(key), allowed) or "Leave it out."
-            yield Problem(f"{section}.{key}", "no such key.", remedy)
+            remedy = RENAMED.get(f"{section}.{key}") or close_match(str(key), allowed) or "Leave it out."
+            yield Problem(f"{section}.{key}", "there is no such field in the installed release.", remedy)
 
 
 def training_arguments(config: TrainingConfig, output: Path, device: Device) -> tuple[Any, dict[str, Any]]:

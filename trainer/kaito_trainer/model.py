@@ -68,11 +68,10 @@ def base(path: str, config: TrainingConfig, on: Device) -> Any:
     from transformers import AutoModelForCausalLM
 
     section = config.ModelConfig
-    told = section.torch_dtype or section.extra.get("dtype")
     values = {
         **(config.TrainingArguments.extra.get("model_init_kwargs") or {}),
         **_where_from(config),
-        "dtype": told or ("bfloat16" if on.bf16 else "float16" if on.type == "cuda" else "float32"),
+        "dtype": section.torch_dtype or ("bfloat16" if on.bf16 else "float16" if on.type == "cuda" else "float32"),
         "device_map": _device_map(section.device_map, on),
         "quantization_config": hf_config.quantization(config),
         "attn_implementation": section.attn_implementation,
@@ -80,7 +79,18 @@ def base(path: str, config: TrainingConfig, on: Device) -> Any:
     with _loading(path, "the base model"):
         model = AutoModelForCausalLM.from_pretrained(path, **{k: v for k, v in values.items() if v is not None})
     model.config.use_cache = False
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # In evaluation bitsandbytes would repack 4-bit weights for its CPU kernel: with rounded scales, for good, and
+            # in a format without gradients. An evaluation before or amid the training must change nothing.
+            module.support_avx512bf16_for_cpu = False
     return model
+
+
+def attend(model: Any, implementation: str | None) -> None:
+    """Change the attention's implementation, where there is a choice and the model leaves it."""
+    if implementation is not None and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(implementation)
 
 
 def ends(tokenizer: Any, model: Any) -> set[int]:
@@ -115,7 +125,7 @@ def target_modules(model: Any, told: list[str] | str | None) -> tuple[list[str] 
         missing = [t for t in told if not any(n == t or n.endswith(f".{t}") for n in names)]
     if missing:
         available = sorted({_last(n) for n in linear if n != head})
-        near = [f"{name}: {match}" for name in missing if (match := close_match(name, available))]
+        near = [f"{name}: {m}" for name in missing if isinstance(told, list) and (m := close_match(name, available))]
         raise Failure(
             "target-modules",
             f"LoraConfig.target_modules: {listing(missing, 'and')} {'is' if len(missing) == 1 else 'are'} not in the "
@@ -190,4 +200,4 @@ def _cpu_name() -> str:
     return f"cpu ({name})" if name else "cpu"
 
 
-__all__ = ["base", "context_length", "device", "ends", "target_modules", "tokenizer"]
+__all__ = ["attend", "base", "context_length", "device", "ends", "target_modules", "tokenizer"]

@@ -51,7 +51,7 @@ def find(place: Path, extension: str | None = None) -> list[Path]:
 
 def rows(file: Path, extension: str | None = None) -> Iterator[Row]:
     """A file's rows. Raises `Failure` of kind `dataset` when it cannot be read."""
-    format = EXTENSIONS.get(extension or "") or _format(file)
+    format = EXTENSIONS.get(extension) if extension else _format(file)
     if format is None:
         what = f'the format "{extension}"' if extension else "its format"
         raise Failure("dataset", f"{file.name}: {what} is not known.", REMEDY)

@@ -26,8 +26,6 @@ PROGRESS_EVERY = 1.0
 def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> int:
     """Fine-tune as the config says, and return the exit code. Raises `Failure` for what is known to go wrong."""
     output, device = places.output(config), model.device(config)
-    if emit.speaks:
-        results.forget(output)
 
     # All that can be refused without the data and the model is refused first.
     hf_config.check_keys(config)
@@ -51,6 +49,8 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     tokenizing = Tokenizing(tokenizer, rows.format, on, length, model.ends(tokenizer, base))
     train, held_out = tokenize(rows, tokenizing, emit, stop)
     asked = samples.questions(rows.held_out, tokenizing, config)
+    if config.ModelConfig.attn_implementation is None and not arguments.packing:
+        model.attend(base, defaults.attention(device, max(train.longest, held_out.longest)))
     hf_config.settle(
         arguments, chosen, config, held_out=len(held_out.dataset), parameters=base.num_parameters(), device=device
     )

@@ -38,6 +38,8 @@ class Tokenized:
     """Examples cut at `max_length`."""
     dropped: int = 0
     """Examples without one token to train on, left out."""
+    longest: int = 0
+    """Tokens of the longest example, after the cut."""
 
 
 def loss_on(format: Format, config: TrainingConfig) -> LossOn:
@@ -94,6 +96,7 @@ class Tokenizing:
                 # The first token is never predicted.
                 if any(label != IGNORED for label in labels[1:]):
                     kept.append({"input_ids": ids, "labels": labels})
+                    result.longest = max(result.longest, len(ids))
                 else:
                     result.dropped += 1
             pieces.append(pyarrow.Table.from_pylist(kept, schema=schema))

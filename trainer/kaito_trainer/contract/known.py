@@ -70,5 +70,7 @@ RENAMED: Final = {
     "LoraConfig.rank": "Write r.",
     "LoraConfig.lora_r": "Write r.",
     "ModelConfig.dtype": "Write torch_dtype.",
+    "ModelConfig.load_in_4bit": "Write it in QuantizationConfig.",
+    "ModelConfig.load_in_8bit": "Write it in QuantizationConfig.",
 }
 """Names that Hugging Face knew once, and near ones that people try -> what to do."""

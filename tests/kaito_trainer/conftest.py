@@ -1,0 +1,97 @@
+"""A tiny model with a chat template, made on the spot, and a folder to train it in."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kaito_trainer.contract import kaito_defaults
+from tiny import Run, conversations, make_tokenizer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Libraries' words to their own developers are no defect of ours."""
+    for item in items:
+        if "kaito_trainer" in item.path.parts:
+            for rule in (
+                "ignore::DeprecationWarning",  # torch.jit in bitsandbytes
+                "ignore::FutureWarning",  # renamed arguments that TRL still passes
+                "ignore:.*lr_scheduler.step.*:UserWarning",  # accelerate's order of calls in a fresh scheduler
+                # What a run leaves to the garbage collector (memory maps, pools) is closed when its process ends.
+                "ignore::ResourceWarning",
+            ):
+                item.add_marker(pytest.mark.filterwarnings(rule))
+
+
+@pytest.fixture(scope="session")
+def libraries() -> None:
+    """torch and its friends, imported once, or the test is skipped where they are not installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "trl", "peft")):
+        pytest.skip("needs kaito-trainer[train]")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        import trl  # noqa: F401
+        from kaito_trainer import sft  # noqa: F401
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory, libraries: None) -> Path:
+    """A random Llama of two layers, and a byte-level tokenizer whose end token also pads."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, model_folder: Path, tidy_process: None) -> Run:
+    """KAITO's default LoRA config on the tiny model: two steps, in full precision, ten rows."""
+    config = kaito_defaults("lora").merged(
+        {
+            "ModelConfig": {"pretrained_model_name_or_path": str(model_folder), "torch_dtype": "float32"},
+            "TrainingArguments": {"max_steps": 2, "per_device_train_batch_size": 2},
+            "DatasetConfig": {"train_test_split": 0.8},
+        }
+    )
+    made = Run(tmp_path, model_folder, config)
+    made.write(conversations(10))
+    return made
+
+
+@pytest.fixture
+def tidy_process() -> Iterator[None]:
+    """A training in this process changes its environment and signal handlers: put them back."""
+    environment = dict(os.environ)
+    handlers: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
