@@ -67,7 +67,7 @@ class Facts:
         """By step; a step's later answers replace its earlier ones."""
         self.saves: deque[Saved] = deque(maxlen=KEPT)
         self.adapter: str | None = None
-        """Where the trainer says that it put the adapter, as the trainer sees it."""
+        """Where the trainer says that it put the adapter, as the trainer sees it; once it was pushed, its image."""
         self.revision = 0
         """Grows with every visible change."""
         self._order = Order()
@@ -84,6 +84,7 @@ class Facts:
             "train_begin": self._train_begin,
             "generate": self._generate,
             "save": self._save,
+            "push": self._push,
             "train_end": self._train_end,
             "error": self._failed,
         }
@@ -174,11 +175,12 @@ class Facts:
         return latest
 
     def _train_begin(self, data: Values, order: int, time: float | None) -> None:
-        step = whole(data.get("global_step")) or 0
-        self.series.restart(step, order)
-        self.evaluations.restart(step, order)
-        self._at(step, order)
-        self._pause(step, time)
+        step = whole(data.get("global_step"))
+        if step is not None:
+            self.series.restart(step, order)
+            self.evaluations.restart(step, order)
+            self._at(step, order)
+            self._pause(step, time)
         self._change("training", order, time)
         if order > self._begun:
             self._begun = order
@@ -208,6 +210,11 @@ class Facts:
         if final:
             self.adapter = path
         self._pause(step, time)
+
+    def _push(self, data: Values, order: int, time: float | None) -> None:
+        image, digest = data.get("image"), data.get("digest")
+        if isinstance(image, str):
+            self.adapter = f"{image}@{digest}" if isinstance(digest, str) and digest else image
 
     def _train_end(self, data: Values, order: int, time: float | None) -> None:
         if order > self._ended:

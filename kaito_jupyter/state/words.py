@@ -70,6 +70,7 @@ def describe(state: RunState, now: float, *, cause: bool = True) -> str:
         left, loss = state.seconds_left(now), state.loss
         parts = [
             f"training {steps(state)}".rstrip(),
+            short(state.phase_detail, 60),
             f"loss {shown(loss)}" if loss is not None else "",
             _held_out(state),
             f"{duration(left)} left" if left is not None else "",
