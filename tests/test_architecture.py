@@ -48,8 +48,7 @@ def test_every_room_is_small(package: str) -> None:
 
 
 def test_both_packages_carry_the_version_of_the_changelog() -> None:
-    import kaito_trainer
-
     import kaito_jupyter
+    import kaito_trainer
 
     assert kaito_jupyter.__version__ == kaito_trainer.__version__

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from kaito_trainer.contract import Event, TrainingConfig, decode
 
 CHATML = (

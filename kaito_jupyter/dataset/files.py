@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+
 from kaito_trainer.contract import Problem
 from kaito_trainer.contract.problems import close_match
 

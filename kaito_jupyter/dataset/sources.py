@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from kaito_trainer.contract import Problem
 
 from ..errors import DatasetError

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 from IPython.core.magic_arguments import MagicArgumentParser
+
 from kaito_trainer.contract import Option, options
 from kaito_trainer.contract.config import ALL_SECTIONS
 

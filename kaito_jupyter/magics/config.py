@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from IPython.core.magic import Magics
+from traitlets import Int, TraitError, Unicode, validate
+
 from kaito_trainer.contract import METHODS
 from kaito_trainer.contract.problems import close_match, listing
-from traitlets import Int, TraitError, Unicode, validate
 
 from .arguments import BACKENDS
 

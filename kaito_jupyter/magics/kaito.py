@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.magic_arguments import argument
+
 from kaito_trainer.contract import Problem
 from kaito_trainer.contract.problems import close_match, listing
 

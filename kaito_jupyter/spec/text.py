@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import yaml
+
 from kaito_trainer.contract import Problem
 
 from ..errors import SpecError

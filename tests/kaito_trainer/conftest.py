@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kaito_trainer.contract import kaito_defaults
 from tiny import Run, conversations, make_tokenizer
+
+from kaito_trainer.contract import kaito_defaults
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +41,7 @@ def libraries() -> None:
         warnings.simplefilter("ignore")
         import torch
         import trl  # noqa: F401
+
         from kaito_trainer import sft  # noqa: F401
     torch.set_num_threads(1)
 

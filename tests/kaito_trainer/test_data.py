@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kaito_trainer import data, read
 from kaito_trainer.contract import TrainingConfig
 from kaito_trainer.failures import Failure

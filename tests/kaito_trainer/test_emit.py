@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kaito_trainer.contract import decode
 from kaito_trainer.contract.events import History, Log, Phase
 from kaito_trainer.emit import Emitter

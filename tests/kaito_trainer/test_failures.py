@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import Run, conversations
+
 from kaito_trainer.contract import TrainingConfig
 from kaito_trainer.contract.events import ERROR_KINDS
 from kaito_trainer.failures import Failure, explain, in_loading
-from tiny import Run, conversations
 
 
 def error(run: Run) -> dict[str, Any]:
@@ -133,6 +134,7 @@ def test_conversations_need_a_chat_template(run: Run, tmp_path: Path) -> None:
 @pytest.mark.train
 def test_a_device_without_memory_says_what_to_change(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+
     from kaito_trainer.trainer import Trainer
 
     def full(*args: Any, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
 from kaito_trainer.contract import TrainingConfig, kaito_defaults
 from kaito_trainer.defaults import Device
 from kaito_trainer.failures import Failure

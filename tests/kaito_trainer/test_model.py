@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import CHATML, make_tokenizer
+
 from kaito_trainer.contract import TrainingConfig
 from kaito_trainer.failures import Failure
 from kaito_trainer.places import Places
-from tiny import CHATML, make_tokenizer
 
 pytestmark = pytest.mark.usefixtures("libraries")
 LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
@@ -44,9 +45,10 @@ def test_all_linear_layers_are_adapted_but_the_head(told: str | None) -> None:
 def test_routers_of_experts_are_left_alone(kind: str) -> None:
     import re
 
+    from peft import get_peft_model
+
     from kaito_trainer.hf_config import lora
     from kaito_trainer.model import target_modules
-    from peft import get_peft_model
 
     names, left_out = target_modules(tiny(kind), None)
     assert not {"gate", "router", "shared_expert_gate", "lm_head"} & set(names)
@@ -127,6 +129,7 @@ def test_all_tokens_that_stop_the_model_are_known(model_folder: Path) -> None:
 def test_an_evaluation_leaves_four_bit_weights_as_they_are(model_folder: Path) -> None:
     """bitsandbytes repacks them for its CPU kernel in evaluation, lossily and without gradients, unless it is kept from it."""
     import torch
+
     from kaito_trainer.contract import kaito_defaults
     from kaito_trainer.defaults import Device
     from kaito_trainer.model import base

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from kaito_trainer.contract import TrainingConfig, kaito_defaults
 from tiny import Run, conversations
+
+from kaito_trainer.contract import TrainingConfig, kaito_defaults
 
 pytestmark = pytest.mark.train
 

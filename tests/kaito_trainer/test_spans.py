@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kaito_trainer.spans import Template
 from tiny import CHATML, make_tokenizer
+
+from kaito_trainer.spans import Template
 
 pytestmark = pytest.mark.usefixtures("libraries")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tiny import make_tokenizer
+
 from kaito_trainer.contract import TrainingConfig
 from kaito_trainer.data import Example, Format
 from kaito_trainer.failures import Failure
 from kaito_trainer.tokens import IGNORED, LossOn, Tokenizing, loss_on
-from tiny import make_tokenizer
 
 pytestmark = pytest.mark.usefixtures("libraries")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kaito_trainer.contract import TrainingConfig
 
 from kaito_jupyter.errors import SpecError
 from kaito_jupyter.spec import DataSource, build_spec, find_option, read_config
+from kaito_trainer.contract import TrainingConfig
 
 HERE = {"preset": "owner/model"}
 

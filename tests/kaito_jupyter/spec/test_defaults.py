@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kaito_trainer.contract import METHODS, TrainingConfig, check, kaito_defaults, options
 
 from kaito_jupyter.presets import PRESETS
 from kaito_jupyter.spec import TARGETS, DataSource, ResourceSpec, TuningSpec
 from kaito_jupyter.spec.defaults import POINTS
+from kaito_trainer.contract import METHODS, TrainingConfig, check, kaito_defaults, options
 
 
 def effective(target="local", rows=400, preset="owner/model", method="lora", **sections):

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from kaito_trainer.contract import METHODS, TrainingConfig, options
 
 from kaito_jupyter.errors import SpecError
 from kaito_jupyter.spec import TARGETS, DataDestination, DataSource, ResourceSpec, TuningSpec, build_spec
+from kaito_trainer.contract import METHODS, TrainingConfig, options
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kaito_trainer.contract import TrainingConfig
 
 from kaito_jupyter.spec import TARGETS, DataDestination, DataSource, ResourceSpec, TuningSpec
+from kaito_trainer.contract import TrainingConfig
 
 PVC = {"persistentVolumeClaim": {"claimName": "claim"}}
 NODE = ResourceSpec(instance_type="Standard_NC24ads_A100_v4")

@@ -1,9 +1,9 @@
 """What KAITO's own trainer cannot take is told before the GPU is rented; our trainer takes it."""
 
 import pytest
-from kaito_trainer.contract import TrainingConfig
 
 from kaito_jupyter.spec import DataDestination, DataSource, ResourceSpec, TuningSpec
+from kaito_trainer.contract import TrainingConfig
 
 
 def spec(sections=None, **fields):

@@ -6,11 +6,11 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kaito_trainer.contract import encode
-from kaito_trainer.contract import events as ev
 
 from kaito_jupyter.hf_logs import Reader
 from kaito_jupyter.state import RunState, bulk
+from kaito_trainer.contract import encode
+from kaito_trainer.contract import events as ev
 
 T = 1_764_000_000.0
 

@@ -4,12 +4,12 @@ import json
 import math
 
 import pytest
-from kaito_trainer.contract import encode
-from kaito_trainer.contract import events as ev
 
 from kaito_jupyter.hf_logs import Reader
 from kaito_jupyter.state import Failure, PhaseSpan, RunState
 from kaito_jupyter.status import Status
+from kaito_trainer.contract import encode
+from kaito_trainer.contract import events as ev
 
 T = 1_764_000_000.0
 

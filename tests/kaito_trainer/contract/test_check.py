@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kaito_trainer.contract import METHODS, TrainingConfig, check, kaito_defaults, options
 from kaito_trainer.contract.problems import SHOWN_LENGTH, close_match, listing, shown
 

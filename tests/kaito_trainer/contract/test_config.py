@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kaito_trainer.contract import METHODS, TrainingConfig, kaito_defaults, options
 from kaito_trainer.contract.known import HUGGING_FACE, RENAMED
 from kaito_trainer.contract.sections import ALL_SECTIONS, SECTIONS

@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kaito_trainer.contract import decode, encode
 from kaito_trainer.contract.events import MARK, PAYLOADS, Error, Evaluate, Log, Phase, TrainBegin
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kaito_trainer.contract import TrainingConfig, total_steps, train_rows
 
 
