@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .dataset import Dataset
     from .errors import BackendError, DatasetError, InputError, KaitoError, RunFailed, RunNotFound, SpecError
     from .panel import show
-    from .run import Run, runs, tune, watch
+    from .run import Run, runs, watch
+    from .run.tune import tune
     from .spec import TuningSpec
 
 __version__ = "0.1.0"
