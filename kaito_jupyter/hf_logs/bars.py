@@ -13,7 +13,7 @@ BAR: Final = re.compile(
 )
 """`  3%|▎  | 31/1024 [00:12<06:31, 2.53it/s]`, without the description before it."""
 _UNITS: Final = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Bar(NamedTuple):
@@ -58,7 +58,7 @@ def visible(line: str) -> str:
         shown = [text for part in line.split("\r") if (text := BAR.sub("", part).strip()) and not text.endswith("%|")]
         line = shown[-1] if shown else ""
     elif "%|" in line:
-        line = BAR.sub("", line)
+        line = BAR.sub("", line).strip()
     if not line.isprintable():
         line = _CONTROLS.sub("", line.replace("\t", "    "))
     return line.rstrip()

@@ -18,6 +18,9 @@ REMEDIES: Final = {
     "target-modules": "Leave LoraConfig.target_modules unset, or name linear layers that this model has.",
     "out-of-memory": "Lower per_device_train_batch_size or max_length, turn gradient_checkpointing on, use qlora, or take "
     "a larger GPU.",
+    "download": "Check that the URL or image exists and can be reached from where the trainer runs.",
+    "push": "Check the image's name, and that its registry can be reached; the adapter itself is saved.",
+    "registry-auth": "Give a pull or push secret with credentials for that registry.",
     "disk-full": "Free space on the volume or give a larger one; save_total_limit keeps fewer checkpoints.",
     "dependency": "Install the package that the message names where the trainer runs.",
     "killed": "If memory was short, lower per_device_train_batch_size or max_length; the last checkpoint can be resumed.",

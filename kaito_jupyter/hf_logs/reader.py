@@ -21,11 +21,13 @@ _DICT: Final = re.compile(r"\{'(?:[\w./ -]{1,80})': [^{}\r\n]{1,4000}\}")
 _PAIR: Final = re.compile(r"'(?P<key>[\w./ -]{1,80})': (?:'(?P<text>[^']{0,200})'|(?P<plain>[^,}']{1,200}))")
 _ENDS: Final = re.compile(r"[\r\n]")
 _PARAMETERS: Final = re.compile(r"trainable params: ([\d,]{1,30}) \|\| all params: ([\d,]{1,30})")
+_TOTAL: Final = re.compile(r"Total optimization steps = ([\d,]{1,15})")
+_EPOCHS: Final = re.compile(r"Num Epochs = ([\d,]{1,12})")
 _CHECKPOINT: Final = re.compile(r"Saving model checkpoint to (\S{1,1000})")
 _STEP: Final = re.compile(r"checkpoint-(\d{1,15})")
 _PHASES: Final = (
-    ("loading", re.compile(r"loading (?:checkpoint shards|weights|pipeline)|model loaded", re.IGNORECASE)),
     ("downloading", re.compile(r"^(?:downloading|fetching \d{1,6} files)", re.IGNORECASE)),
+    ("loading", re.compile(r"\bloading (?:checkpoint shards|weights|pipeline)|model loaded", re.IGNORECASE)),
     (
         "tokenizing",
         re.compile(
@@ -55,7 +57,6 @@ class Reader:
         clock: Callable[[], float] = _time.time,
     ) -> None:
         self._steps = Steps(logging_steps, max_steps, epochs)
-        self._epochs = epochs
         self._clock = clock
         self._seq = 0
         self._half = ""
@@ -148,7 +149,7 @@ class Reader:
         if total is not None:
             self._steps.begin(step, total)
         most = total if total is not None else self._steps.total
-        facts: dict[str, Any] = {"num_train_epochs": self._epochs, **self._facts}
+        facts: dict[str, Any] = {"num_train_epochs": self._steps.epochs, **self._facts}
         values = TrainBegin(max_steps=most or 0, global_step=step, **facts).to_dict()
         if most is None:
             del values["max_steps"]
@@ -212,6 +213,10 @@ class Reader:
         elif match := _PARAMETERS.search(line):
             trainable, total = (int(number.replace(",", "") or 0) for number in match.groups())
             self._facts = {"trainable_parameters": trainable, "total_parameters": total}
+        elif match := _TOTAL.search(line):
+            self._steps.total = int(match[1].replace(",", "") or 0) or self._steps.total
+        elif match := _EPOCHS.search(line):
+            self._steps.epochs = float(match[1].replace(",", "") or 0) or self._steps.epochs
         elif match := _CHECKPOINT.search(line):
             step = _STEP.search(match[1])
             self._emit(Save(global_step=int(step[1]) if step else self._steps.now(), path=match[1]))
