@@ -34,7 +34,12 @@ def device(config: TrainingConfig) -> Device:
 
     if torch.cuda.is_available() and config.TrainingArguments.use_cpu is not True:
         count = int(os.environ.get("WORLD_SIZE", "0")) or torch.cuda.device_count()
-        return Device("cuda", torch.cuda.get_device_name(), count, torch.cuda.is_bf16_supported())
+        return Device(
+            "cuda",
+            torch.cuda.get_device_name(int(os.environ.get("LOCAL_RANK", "0"))),
+            count,
+            torch.cuda.is_bf16_supported(),
+        )
     bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return Device("cpu", _cpu_name(), int(os.environ.get("WORLD_SIZE", "1")), bf16)
 

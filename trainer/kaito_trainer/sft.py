@@ -74,6 +74,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     trainer.add_callback(events)
 
     stop.be_patient()  # from here on there is something to lose: a signal waits for the end of the step
+    stop.check()
     outcome = run(trainer, config, places)
     step, last = trainer.state.global_step, trainer.state.max_steps
     if not step:
