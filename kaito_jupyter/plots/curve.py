@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..state import Series
+from .text import LARGEST
 
 Values = npt.NDArray[np.float64]
 
@@ -16,7 +17,7 @@ Values = npt.NDArray[np.float64]
 def points(series: Series, name: str) -> tuple[Values, Values]:
     """Steps and values of a column where it has values, as copies: the series may go on growing."""
     steps, values = np.array(series["global_step"]), np.array(series[name])
-    there = np.isfinite(values)
+    there = np.abs(values) < LARGEST
     return (steps, values) if there.all() else (steps[there], values[there])
 
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 WIDTH: Final = 40
 """Characters of a curve or a bar."""
+LARGEST: Final = 1e30
+"""Values beyond this (a loss that blew up) are left out of curves, where sums of them would overflow."""
 _LOOKS: Final = 50
 """Values that a character of a curve is the mean of, at most."""
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
-    """A curve in one line of text, at most `width` characters; NaN is left out."""
+    """A curve in one line of text, at most `width` characters; what is no number is left out."""
     means = _means(values, width)
     if not means:
         return ""
@@ -35,7 +37,7 @@ def _means(values: Sequence[float], width: int) -> list[float]:
     means = []
     for i in range(count):
         begin, end = i * len(values) // count, (i + 1) * len(values) // count
-        some = [v for v in values[begin : end : max(1, (end - begin) // _LOOKS)] if v - v == 0]
+        some = [v for v in values[begin : end : max(1, (end - begin) // _LOOKS)] if abs(v) < LARGEST]
         if some:
             means.append(sum(some) / len(some))
     return means
