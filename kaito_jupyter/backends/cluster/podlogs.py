@@ -1,0 +1,214 @@
+"""Every line of one container's log, once and in order, to the container's end.
+
+"The stream has ended" means nothing here: the server, a proxy, the kubelet's log rotation end streams when they please,
+and some just go silent. Reading ends when the container has ended *and* a request made after that was known brought
+nothing new. Between requests `Position` says where to go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from .client import Client
+from .connection import Stop, Stopped
+from .loglines import LineReader, Stamped, Stamps
+from .pods import Container, now_stamp
+from .position import Position, Replay
+from .refusals import ClusterError, NotFound, Unauthorized, Unreachable
+from .watch import LOGIN_PAUSE, PAUSES, SILENCE, Pause
+
+PATIENCE: Final = 60.0
+"""Seconds for which the log of a container that has ended is asked for, while it cannot be had (its node is down)."""
+PATIENCE_REFUSED: Final = 10.0
+"""The same when the node says that it has no such log (any more)."""
+SHORT_ANSWERS: Final = 3
+"""An answer that ends before what was read already was cut off; that often in a row, the log was emptied."""
+NOT_YET: Final = 0.25
+"""Seconds between two looks at a container that has not been started."""
+
+_log = logging.getLogger(__name__)
+
+
+class Chunk(NamedTuple):
+    """Some lines of a container's log, or a word about it."""
+
+    lines: list[Stamped]
+    position: str
+    """Where reading stands after them: `Position.parse` it."""
+    caught_up: bool = False
+    """All that had been written when reading began was given: what comes now is live."""
+    remark: str = ""
+    """Lines may be missing here, and why."""
+
+
+class Source(NamedTuple):
+    """Which container."""
+
+    pod: str
+    container: str
+    namespace: str
+
+
+def follow(
+    client: Client,
+    source: Source,
+    *,
+    position: Position | None = None,
+    look: Callable[[], Container | None],
+    stop: Stop,
+    silence: float = SILENCE,
+    patience: float = PATIENCE,
+) -> Iterator[Chunk]:
+    """The container's lines after `position` (which moves on), as they come.
+
+    `look` tells how the container is, by the newest that is known (None: its pod is gone). Ends when the container has
+    ended and its log was read to the end, when the pod is gone, or when `stop` is set. Passing errors are waited out;
+    others (`Forbidden`, …) are raised. A log that cannot be had for `patience` s after the end is given up with a remark.
+    """
+    reader = _Reader(client, source, position or Position(), stop, silence)
+    pause = Pause(PAUSES[0], 2.0)
+    live = False
+    dead_since: float | None = None
+    while not stop.is_set():
+        container = look()
+        if container is None:
+            # The last of a deleted pod's log may still be there.
+            yield from reader.attempt({})
+            return
+        if container.restart > reader.position.restart:
+            yield from reader.finish_previous(container.restart)
+        if container.phase == "waiting":
+            stop.wait(NOT_YET)
+            continue
+        over = container.phase == "ended"
+        if not over:
+            dead_since = None
+        elif dead_since is None:
+            dead_since = time.monotonic()
+        yield from reader.attempt({"follow": "true"} if live and not over else {}, over)
+        if reader.gone:
+            return
+        if reader.complete and not reader.fresh and over:
+            return
+        if reader.complete and not live:
+            live = True
+            yield reader.word(caught_up=True)
+        elif reader.fresh or reader.silent:
+            pause.reset()  # it was alive (or may be: nothing was written); go on at once
+        elif dead_since is not None and time.monotonic() - dead_since > min(patience, reader.patience):
+            yield reader.word(f"the end of {source.container}'s log cannot be had: {reader.error}")
+            return
+        else:
+            stop.wait(LOGIN_PAUSE if reader.login_refused else pause.next())
+
+
+class _Reader:
+    """One container's log, request by request."""
+
+    def __init__(self, client: Client, source: Source, position: Position, stop: Stop, silence: float) -> None:
+        self._client, self._source, self._stop, self._silence = client, source, stop, silence
+        self._stamps = Stamps()
+        self.position = position
+        self.fresh = 0
+        """Lines that the last request brought."""
+        self.complete = False
+        """Whether the last answer came to its own end, and was a log."""
+        self.silent = False
+        """Whether it was given up because nothing came."""
+        self.gone = False
+        """Whether there is no such pod any more."""
+        self.login_refused = False
+        self.patience = PATIENCE
+        """How long to go on with the last error."""
+        self.error = ""
+        self._short = 0
+
+    def attempt(self, options: dict[str, str], to_the_end: bool = False) -> Iterator[Chunk]:
+        """One request. `to_the_end`: the container has ended, so a last line without a newline is whole."""
+        self.fresh, self.complete, self.silent, self.login_refused, self.error = 0, False, False, False, ""
+        replay, lines = Replay(self.position), LineReader(self._stamps)
+        try:
+            with self._open(options) as pieces:
+                for piece in pieces:
+                    yield from self._accept(replay, lines.feed(piece))
+                if to_the_end:
+                    yield from self._accept(replay, lines.finish())
+            self.error = " ".join(lines.remarks)
+            self._short = self._short + 1 if replay.replaying else 0
+            self.complete = not self.error and self._short in (0, SHORT_ANSWERS)
+        except Stopped:
+            pass
+        except NotFound as e:
+            self.gone, self.error = True, str(e)
+        except ClusterError as e:
+            # 400: the container is not running (yet), or its log is gone from the node.
+            self.login_refused = isinstance(e, Unauthorized)
+            if not e.passing and e.code != 400 and not self.login_refused:
+                raise
+            self.error = str(e)
+            self.patience = PATIENCE_REFUSED if e.code == 400 else PATIENCE
+            self.silent = isinstance(e, Unreachable) and e.silent and bool(options.get("follow"))
+            if not self.silent:
+                _log.debug("log of %s goes on after: %s", self._source, e)
+
+    def finish_previous(self, restart: int) -> Iterator[Chunk]:
+        """What the instance before has left, when it is the one that was read; then begin the new instance's log."""
+        if not self.position.last:
+            self.position.restart = restart - 1  # older ones are out of reach
+        if restart == self.position.restart + 1:
+            pause = Pause()
+            for _ in range(4):
+                yield from self.attempt({"previous": "true"}, to_the_end=True)
+                if self._stop.is_set():
+                    return
+                if self.complete and not self.fresh:
+                    break
+                if not self.complete:
+                    self._stop.wait(pause.next())
+        self.position.restarted(restart)
+
+    def _open(self, options: dict[str, str]) -> Any:
+        query = {"container": self._source.container, "timestamps": "true", **options}
+        if self.position.since:
+            query["sinceTime"] = now_stamp(self.position.since)
+        return self._client.log(
+            self._source.pod, self._source.namespace, query, stop=self._stop, read_timeout=self._silence
+        )
+
+    def word(self, remark: str = "", caught_up: bool = False) -> Chunk:
+        """A chunk without lines."""
+        return Chunk([], str(self.position), caught_up, remark)
+
+    def _accept(self, replay: Replay, stamped: list[Stamped]) -> Iterator[Chunk]:
+        position, new = self.position, []
+        for line in stamped:
+            was_rotated = replay.rotated
+            seen = replay.seen(line.time)
+            if replay.rotated and not was_rotated:
+                position.rotated()
+                if replay.gap:
+                    yield self.word(f"{self._source.container}'s log was rotated: lines may be missing here")
+            if not seen:
+                position.add(line.time, line.end)
+                new.append(line)
+        if new:
+            self.fresh += len(new)
+            yield Chunk(new, str(position))
+
+
+def tail(
+    client: Client, source: Source, lines: int | None = None, *, previous: bool = False, stop: Stop | None = None
+) -> list[Stamped]:
+    """The log as it is now (its last `lines` lines), without following it. Raises `ClusterError`s."""
+    query: dict[str, Any] = {"container": source.container, "timestamps": "true", "tailLines": lines}
+    if previous:
+        query["previous"] = "true"
+    reader, found = LineReader(), []
+    log = client.log(source.pod, source.namespace, query, stop=stop or Stop(), read_timeout=client.read_timeout)
+    with log as pieces:
+        for piece in pieces:
+            found += reader.feed(piece)
+    return found + reader.finish()
