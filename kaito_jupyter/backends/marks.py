@@ -1,0 +1,82 @@
+"""What a run writes on its objects in a cluster, so that any other kernel finds it and knows all about it.
+
+Labels are for finding (a list of runs is one call with a selector), annotations for knowing: the spec itself among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..errors import BackendError
+from ..spec import TuningSpec
+from ..status import RunRef, Status
+from .base import Record, TuningJob
+
+MANAGED: Final = "app.kubernetes.io/managed-by=kaito-jupyter"
+"""Label selector of all that we made."""
+RUN_ID: Final = "kaito-jupyter/run-id"
+"""Label: one submission. A name may be used again, this never is."""
+SPEC: Final = "kaito-jupyter/spec"
+SPEC_DIGEST: Final = "kaito-jupyter/spec-digest"
+FINGERPRINT: Final = "kaito-jupyter/dataset"
+ROWS: Final = "kaito-jupyter/rows"
+TOTAL_STEPS: Final = "kaito-jupyter/total-steps"
+METHOD: Final = "kaito-jupyter/method"
+PRESET: Final = "kaito-jupyter/preset"
+
+
+def labels(run_id: str | None = None) -> dict[str, str]:
+    """Labels of an object of a run."""
+    name, _, value = MANAGED.partition("=")
+    return {name: value, RUN_ID: run_id or uuid.uuid4().hex[:12]}
+
+
+def annotations(job: TuningJob) -> dict[str, str]:
+    """All about a run, on the object that stands for it (the Workspace, the Job)."""
+    text = job.spec.to_yaml()
+    notes = {
+        SPEC: text,
+        SPEC_DIGEST: hashlib.sha256(text.encode()).hexdigest()[:16],
+        PRESET: job.spec.preset,
+        METHOD: job.spec.method,
+        TOTAL_STEPS: None if job.total_steps is None else str(job.total_steps),
+    }
+    if job.dataset is not None:
+        notes |= {FINGERPRINT: job.dataset.fingerprint, ROWS: str(job.dataset.rows)}
+    return {k: v for k, v in notes.items() if v is not None}
+
+
+def spec_of(document: Mapping[str, Any]) -> TuningSpec:
+    """The spec that an object was submitted with. Raises `BackendError` when it was not submitted by us."""
+    text = _notes(document).get(SPEC)
+    if text is None:
+        name = document["metadata"]["name"]
+        raise BackendError(f"run {name}: it was not submitted from a notebook, so its spec is not known here.")
+    return TuningSpec.from_yaml(text)
+
+
+def record_of(document: Mapping[str, Any], ref: RunRef, status: Status) -> Record:
+    """A run in a list, from its one object."""
+    notes = _notes(document)
+    return Record(
+        ref,
+        status,
+        preset=notes.get(PRESET, ""),
+        method=notes.get(METHOD, ""),
+        rows=_number(notes.get(ROWS)),
+        total_steps=_number(notes.get(TOTAL_STEPS)),
+    )
+
+
+def _notes(document: Mapping[str, Any]) -> Mapping[str, str]:
+    return (document.get("metadata") or {}).get("annotations") or {}
+
+
+def _number(text: str | None) -> int | None:
+    with contextlib.suppress(ValueError):
+        return None if text is None else int(text)
+    return None
