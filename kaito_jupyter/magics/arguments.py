@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from IPython.core.magic_arguments import MagicArgumentParser, argument, argument_group, magic_arguments
+
 from kaito_trainer.contract import METHODS, Option, Problem, options
 from kaito_trainer.contract.problems import close_match, listing
 
@@ -140,6 +141,7 @@ class _Reading:
         self.words = words
         self.namespace = namespace
         self.result = Arguments()
+        self.guessed: set[str] = set()
 
     def read(self) -> Arguments:
         while self.words:
@@ -149,7 +151,7 @@ class _Reading:
             elif self.positionals:
                 dest = self.positionals.pop(0).dest
                 self.result.words[dest] = word
-                self.result.values[dest] = word.text
+                self.result.values[dest] = word.text if dest == "data" else self._expanded(word.text, word.text)
             else:
                 self._problem(word.text, "nothing more is expected here.", "Put a value with spaces in quotes.")
         return self.result
@@ -165,21 +167,22 @@ class _Reading:
                 if not equals and self.words and not _is_option(self.words[0]):
                     self.words.pop(0)
                 return
-            name, action = near, self.table[near]  # what was meant is checked too
+            name = near
+        meant = self.table[name]
         given: Any = True
-        if action.nargs == 0:
+        if meant.nargs == 0:
             if equals:
                 self._problem(name, "it takes no value.", "Leave out the = and what follows.")
         else:
             if not equals:
                 if not self.words or _is_option(self.words[0]):
-                    self._problem(name, "its value is missing.", f"Write {name} {action.metavar or 'VALUE'}.")
+                    self._problem(name, "its value is missing.", f"Write {name} {meant.metavar or 'VALUE'}.")
                     return
                 value = self.words.pop(0).text
             given = self._expanded(name, value)
-            if given is None or not self._allowed(name, given, action):
+            if given is None or not self._allowed(name, given, meant):
                 return
-        self._keep(name, given, action)
+        self._keep(name, given, meant, guessed=action is None)
 
     def _expanded(self, name: str, value: str) -> str | None:
         try:
@@ -195,15 +198,17 @@ class _Reading:
         self._problem(name, f'"{value}" is not allowed.', f"{near} Use {listing(action.choices)}.".strip())
         return False
 
-    def _keep(self, name: str, value: Any, action: argparse.Action) -> None:
-        values = self.result.values
+    def _keep(self, name: str, value: Any, action: argparse.Action, *, guessed: bool) -> None:
+        """Keep a value. One under a mistyped option is kept to be checked, as long as there is no other."""
+        values, dest = self.result.values, action.dest
         if isinstance(action, argparse._AppendAction):
-            values.setdefault(action.dest, []).append(value)
-        elif action.dest in values and value is not True:
-            self._problem(name, f'given twice, "{values[action.dest]}" and "{value}".', "Keep one of them.")
-        else:
-            values[action.dest] = value
-            self.result.flags[action.dest] = name
+            values.setdefault(dest, []).append(value)
+        elif dest not in values or dest in self.guessed:
+            values[dest] = value
+            self.result.flags[dest] = name
+            (self.guessed.add if guessed else self.guessed.discard)(dest)
+        elif value is not True and not guessed:
+            self._problem(name, f'given twice, "{values[dest]}" and "{value}".', "Keep one of them.")
 
     def _problem(self, path: str, message: str, remedy: str) -> None:
         self.result.problems.append(Problem(path, message, remedy))

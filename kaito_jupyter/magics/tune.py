@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..run import Plan, Run
     from .kaito_magics import KaitoMagics
 
+_PRESET: Final = "tuning.preset.name"
 TYPED: Final[Mapping[str, str]] = {
-    "tuning.preset.name": "--preset",
+    _PRESET: "--preset",
     "tuning.method": "--method",
     "tuning.input": "--input",
     "tuning.output": "--output",
@@ -80,6 +81,8 @@ def _plan(magics: KaitoMagics, arguments: Arguments, cell: str | None, namespace
         told = error.problems
         if of_data:  # why there is no data has been said
             told = tuple(p for p in told if p.path != "data")
+        if any(p.path == "--preset" for p in said):
+            told = tuple(p for p in told if p.path != _PRESET or arguments.get("preset"))
         said += told
     if plan is not None and not said and not of_data:
         return plan
@@ -94,6 +97,8 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
     options = {name: arguments.get(name, magics.default(name)) for name in _DEFAULTS}
     if not str(options["output"] or "").startswith("image:"):
         options["push_secret"] = arguments.get("push_secret")
+    if arguments.get("input") and "data" in arguments.words:
+        found.append(Problem("--input", "DF names the data already.", "Keep one of them."))
     if arguments.get("yaml"):
         options["backend"] = "job" if options["backend"] == "job" else "kaito"
     return {
@@ -160,7 +165,7 @@ def _twice(arguments: Arguments) -> Iterator[Problem]:
 
 def _as_typed(problem: Problem, arguments: Arguments, magics: KaitoMagics) -> Problem:
     """The problem under the option that was typed, where its path is the spec's word for it."""
-    if problem.path == "tuning.preset.name" and not arguments.get("preset", magics.preset):
+    if problem.path == _PRESET and not arguments.get("preset", magics.preset):
         return Problem("--preset", "it is not said which model to train.", problem.remedy)
     if problem.path == "data":
         return Problem(

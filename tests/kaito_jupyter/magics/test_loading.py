@@ -172,5 +172,5 @@ def test_the_question_mark_shows_options_and_examples(shell: InteractiveShell) -
     assert "%%kaito_tune df --preset phi-4-mini-instruct\n" in shown
     verbs = shell.inspector.info(shell.find_line_magic("kaito"))["docstring"]
     for verb in ("runs", "watch", "logs", "yaml", "cancel", "delete"):
-        assert f"\n{verb}" in verbs
+        assert f"\n%kaito {verb}" in verbs
     assert "--tail N" in verbs
