@@ -35,7 +35,7 @@ def labels(run_id: str | None = None) -> dict[str, str]:
     return {name: value, RUN_ID: run_id or uuid.uuid4().hex[:12]}
 
 
-def annotations(job: TuningJob) -> dict[str, str]:
+def facts(job: TuningJob) -> dict[str, str]:
     """All about a run, on the object that stands for it (the Workspace, the Job)."""
     text = job.spec.to_yaml()
     notes = {
