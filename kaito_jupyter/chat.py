@@ -47,7 +47,7 @@ class ChatTemplate:
     """Special tokens that the template may name, for example `{"eos_token": "<|im_end|>"}`."""
 
     origin: str = ""
-    """Where it comes from, for people: a model's id or folder, or `ModelConfig.chat_template`."""
+    """Where it comes from, for people: a model's id, its folder's name, or `ModelConfig.chat_template`."""
 
     @classmethod
     def of(cls, model: str | Path, chat_template: str | None = None) -> ChatTemplate | None:
@@ -64,7 +64,8 @@ class ChatTemplate:
             return None
         file = folder / TEMPLATE_FILE
         source = file.read_text(encoding="utf-8") if file.is_file() else _named(config.get("chat_template"))
-        return cls(source, tokens, str(model)) if source else None
+        origin = folder.name if Path(model).expanduser().is_dir() else str(model)
+        return cls(source, tokens, origin) if source else None
 
     def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:
         """The conversation as the model sees it. Raises `RenderError` when the template refuses it."""
@@ -198,7 +199,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _tokens(*configs: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for config in configs:
         for name in SPECIAL_TOKENS:
             value = config.get(name)

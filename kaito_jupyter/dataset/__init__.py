@@ -8,7 +8,8 @@ format, with its defects), `findings` (defects as messages), `measure` (fingerpr
 repr). Importing this package loads neither pandas nor pyarrow.
 """
 
-from .dataset import Dataset, Format
+from .dataset import Dataset
 from .measure import Lengths
+from .shapes import Format
 
 __all__ = ["Dataset", "Format", "Lengths"]

@@ -35,6 +35,9 @@ SCHEMAS: Final = {
 DICTIONARIES: Final = {"conversational": ["messages.list.element.role"]}
 """Columns with few different values. Looking for repeated texts in the others only costs time; zstd finds them too."""
 
+_SPACE: Final = ord(" ")
+"""Bytes up to this one are ASCII's white space (and control characters)."""
+
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio: multiplying by it spreads small numbers over 64 bits."""
 
@@ -48,6 +51,7 @@ class Batch(Protocol):
     """Keys of turns that are left out."""
 
     def defects(self) -> list[tuple[int, Defect]]: ...
+    def glued(self) -> int: ...
     def arrow(self) -> pa.RecordBatch: ...
     def feed(self, digest: Digest) -> None: ...
     def characters(self) -> Integers: ...
@@ -80,6 +84,16 @@ class TextBatch:
         """Which of the shape's columns, and what."""
         return self._defects
 
+    def glued(self) -> int:
+        """Rows whose prompt and completion meet without white space between."""
+        if len(self._arrays) < 2:
+            return 0
+        (before, ends), (after, begins) = map(text_buffers, self._arrays)
+        both = (ends[1:] > ends[:-1]) & (begins[1:] > begins[:-1])
+        last = np.frombuffer(before, np.uint8)[ends[1:][both] - 1]
+        first = np.frombuffer(after, np.uint8)[begins[:-1][both]]
+        return int(np.count_nonzero((last > _SPACE) & (first > _SPACE)))
+
     def arrow(self) -> pa.RecordBatch:
         """The rows, as they are written."""
         return pa.record_batch(self._arrays, schema=self._schema)
@@ -92,7 +106,8 @@ class TextBatch:
 
     def characters(self) -> Integers:
         """Length of each row."""
-        return np.add.reduce([pc.utf8_length(a).to_numpy() for a in self._arrays], dtype=np.int64)
+        total: Integers = np.add.reduce([pc.utf8_length(a).to_numpy() for a in self._arrays], dtype=np.int64)
+        return total
 
     def hashes(self) -> Integers:
         """A hash of each row's content."""
@@ -116,6 +131,10 @@ class TurnBatch:
     def defects(self) -> list[tuple[int, Defect]]:
         """Which of the shape's columns (the only one), and what."""
         return [(0, d) for d in (*self._turns.defects, *_conversation_defects(self._turns))]
+
+    def glued(self) -> int:
+        """None: turns are kept apart by the chat template."""
+        return 0
 
     def arrow(self) -> pa.RecordBatch:
         """The rows, as they are written."""

@@ -117,7 +117,8 @@ def _codes(roles: pa.StringArray, keys: Keys) -> Integers:
     """Positions in `ROLES`, -1 for an unknown one."""
     words = _words(keys)
     at = pc.index_in(roles, value_set=pa.array(list(words), pa.string())).fill_null(-1).to_numpy()
-    return np.array([*(ROLES.index(r) for r in words.values()), -1], np.int8)[at]
+    codes: Integers = np.array([*(ROLES.index(r) for r in words.values()), -1], np.int8)[at]
+    return codes
 
 
 def _words(keys: Keys) -> dict[str, str]:

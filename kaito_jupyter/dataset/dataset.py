@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from .shapes import Format, Shape
 if TYPE_CHECKING:
     from .batches import Batch
     from .sources import Source
+
+HEAD: Final = 3
+"""Rows kept for looking at."""
 
 SMALL: Final = 8 << 20
 """Characters up to which the file is packed as well as can be, in a blink: a small file may fit into a ConfigMap."""
@@ -52,6 +56,8 @@ class Dataset:
     """What may be unwanted, but can be trained on."""
     _source: Source
     _shape: Shape
+    _head: tuple[dict[str, Any], ...]
+    """The first rows, kept for looking at."""
     model: str | None = None
     """Whose chat template the repr uses."""
     template: ChatTemplate | None = None
@@ -96,17 +102,19 @@ class Dataset:
     @classmethod
     def _checked(cls, source: Source, shape: Shape, name: str) -> Dataset:
         from .batches import SCHEMAS
-        from .findings import Defect, Findings
+        from .findings import Defect, Findings, code
 
         findings, digest, extra = Findings(), Digest(), set[str]()
-        characters, hashes = [], []
+        characters, hashes, head, glued = [], [], None, 0
         for start, part in _batches(source, shape):
             for which, defect in part.defects():
                 findings.add(source.columns[shape.columns[which]], start, [defect])
+            head = head or part
             part.feed(digest)
             characters.append(part.characters())
             hashes.append(part.hashes())
             extra |= part.extra
+            glued += part.glued()
         frame = name if source.frame and name.isidentifier() else ""
         used = [source.columns[i] for i in shape.columns]
         problems = source.problems() + findings.problems(source.label, frame, used)
@@ -117,7 +125,14 @@ class Dataset:
         findings = Findings()
         findings.add(name, 0, [Defect("repeated", repeated(hashes))])
         problems += findings.problems(source.label, frame, used)
-        keys = ", ".join(f"`{k}`" for k in sorted(extra))
+        notes = list(shape.notes)
+        if extra:
+            notes.append(f"left out of the turns: {', '.join(map(code, sorted(extra)))}")
+        if glued * 2 > digest.rows:
+            notes.append(
+                f"prompt and completion are one text, and in {glued:,} rows they meet without white space: "
+                "a line break at the end of the prompts keeps them apart"
+            )
         return cls(
             name=name,
             format=shape.format,
@@ -125,10 +140,11 @@ class Dataset:
             fingerprint=digest.hexdigest(shape.format),
             lengths=lengths(characters),
             columns=tuple(SCHEMAS[shape.format].names),
-            notes=(*shape.notes, *([f"left out of the turns: {keys}"] if keys else [])),
+            notes=tuple(notes),
             warnings=tuple(problems),
             _source=source,
             _shape=shape,
+            _head=tuple(head.arrow().slice(0, HEAD).to_pylist()) if head else (),
         )
 
     def write(self, path: str | os.PathLike[str]) -> int:
@@ -181,6 +197,8 @@ class Dataset:
 
     def sample(self, n: int = 1) -> list[dict[str, Any]]:
         """The first `n` rows as they are trained on: `{"messages": […]}`, `{"prompt": …, "completion": …}` or `{"text": …}`."""
+        if n <= len(self._head):
+            return copy.deepcopy(list(self._head[:n]))
         found: list[dict[str, Any]] = []
         for _, part in _batches(self._source, self._shape):
             found += part.arrow().slice(0, n - len(found)).to_pylist()
@@ -207,9 +225,10 @@ class Dataset:
 
     def preview(self, template: ChatTemplate | None = None) -> str:
         """The first example as the model sees it; without a template with its roles marked, and saying so."""
-        from .look import preview
+        from .preview import first
 
-        return preview(self, template or self.template)
+        example = first(self, template or self.template)
+        return str(example) if example.exact else f"({example.caption})\n{example}"
 
     def __repr__(self) -> str:
         from .look import text

@@ -149,14 +149,14 @@ def _remedy(kind: str, column: str, detail: str, frame: str, columns: Sequence[s
     """What to do; as a line of pandas where that is what helps."""
     key = quoted(column)
     if frame and kind == "missing":
-        return f"Fill them in, or drop the rows: {frame} = {frame}.dropna(subset=[{key}])."
+        return f"Fill them in, or drop the rows: `{frame} = {frame}.dropna(subset=[{key}])`."
     if frame and kind == "blank":
-        return f'Fill them in, or drop the rows: {frame} = {frame}[{frame}[{key}].str.strip() != ""].'
+        return f'Fill them in, or drop the rows: `{frame} = {frame}[{frame}[{key}].str.strip() != ""]`.'
     if kind == "not_text":
         if detail.startswith(("list", "tuple", "dict", "ndarray")):
             return "Give plain text; conversations belong into one column of messages."
         if frame:
-            return f"Make it text: {frame}[{key}] = {frame}[{key}].astype(str)."
+            return f"Make it text: `{frame}[{key}] = {frame}[{key}].astype(str)`."
     if kind == "role" and (
         near := close_match(detail.split(",", maxsplit=1)[0].strip('"'), ("system", "user", "assistant", "tool"))
     ):
@@ -165,7 +165,7 @@ def _remedy(kind: str, column: str, detail: str, frame: str, columns: Sequence[s
         return "Write it with json.dumps, or save the frame with to_parquet instead of to_csv."
     if frame and kind == "repeated":
         keys = ", ".join(map(quoted, columns))
-        return f"{KINDS[kind].remedy} Drop them: {frame} = {frame}[~{frame}[[{keys}]].astype(str).duplicated()]."
+        return f"{KINDS[kind].remedy} Drop them: `{frame} = {frame}[~{frame}[[{keys}]].astype(str).duplicated()]`."
     return KINDS[kind].remedy
 
 

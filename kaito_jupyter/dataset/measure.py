@@ -44,7 +44,7 @@ class Digest:
 
     def numbers(self, stream: str, values: Integers) -> None:
         """Feed whole numbers."""
-        self._hash(stream).update(memoryview(values.astype("<u4", copy=False)).cast("B"))
+        self._hash(stream).update(values.astype("<u4", copy=False).data.cast("B"))
 
     def texts(self, stream: str, array: pa.StringArray) -> None:
         """Feed a column of text without nulls."""

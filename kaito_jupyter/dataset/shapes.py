@@ -225,11 +225,9 @@ def _keys(values: Sequence[Any]) -> tuple[str, str] | None:
             value = from_text(value)
         except (ValueError, RecursionError):
             return None
-    turn = (
-        next(iter(value), None)
-        if isinstance(value, list | tuple) or (hasattr(value, "tolist") and _length(value))
-        else None
-    )
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    turn = value[0] if isinstance(value, list | tuple) and value else None
     return next((k for k in _KEYS if set(k) <= turn.keys()), None) if isinstance(turn, Mapping) else None
 
 

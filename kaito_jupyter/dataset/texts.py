@@ -62,8 +62,9 @@ def _narrow(array: pa.Array) -> pa.StringArray | None:
 def blank(array: pa.StringArray) -> Integers:
     """Which texts hold nothing but white space."""
     _, offsets = text_buffers(array)
-    empty: Integers = offsets[1:] == offsets[:-1]
-    return empty | pc.utf8_is_space(array).to_numpy(zero_copy_only=False).astype(bool)
+    space = pc.utf8_is_space(array).to_numpy(zero_copy_only=False).astype(bool)
+    empty: Integers = (offsets[1:] == offsets[:-1]) | space
+    return empty
 
 
 def _one_by_one(values: list[Any]) -> tuple[pa.StringArray, list[Defect]]:
