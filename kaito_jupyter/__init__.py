@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .dataset import Dataset
     from .errors import BackendError, DatasetError, InputError, KaitoError, RunFailed, RunNotFound, SpecError
-    from .panel import show
+    from .panel import follow, show
     from .run import Run, runs, watch
     from .run.tune import tune
     from .spec import TuningSpec
@@ -35,6 +35,7 @@ _HOMES = {
     "RunFailed": "errors",
     "RunNotFound": "errors",
     "SpecError": "errors",
+    "follow": "panel",
     "show": "panel",
     "Run": "run",
     "runs": "run",
@@ -54,6 +55,7 @@ __all__ = [
     "RunNotFound",
     "SpecError",
     "TuningSpec",
+    "follow",
     "runs",
     "show",
     "tune",

@@ -68,6 +68,11 @@ class KaitoMagics(Defaults):
     def kaito(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         return kaito.dispatch(self, line, self._namespace(local_ns))
 
+    @property
+    def terminal(self) -> bool:
+        """Whether the shell is plain IPython, which shows text alone."""
+        return type(self.shell).__name__ == "TerminalInteractiveShell"
+
     def show(self, run: Any) -> None:
         """Show a run's panel now; as the cell's last value it is not shown again."""
         from .. import show  # the public name: faces don't know each other

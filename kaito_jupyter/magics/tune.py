@@ -58,12 +58,15 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
     for told in _told(plan):
         magics.say(told)
     if arguments.get("dry_run"):
+        for problem in _against(plan):
+            magics.say(f"{problem.severity}: {_renamed(problem)}")
         _preview(plan)
         return plan
-    run = _started(plan, arguments)
-    magics.show(run)
+    run = _started(plan)
     if arguments.get("wait"):
         _wait(magics, run)
+    else:
+        magics.show(run)
     return run
 
 
@@ -171,9 +174,8 @@ def _as_typed(problem: Problem, arguments: Arguments, magics: KaitoMagics) -> Pr
         return Problem(
             "DF", problem.message, "Give a DataFrame's name or a quoted path, or name with --input where it is."
         )
-    flag = arguments.flags.get(problem.path) or TYPED.get(problem.path)
-    parents = (path for path in TYPED if problem.path.startswith((f"{path}.", f"{path}[")))
-    return replace(problem, path=flag or TYPED.get(next(parents, ""), problem.path))
+    flag = arguments.flags.get(problem.path)
+    return replace(problem, path=flag) if flag else _renamed(problem)
 
 
 def _told(plan: Plan) -> Iterator[str]:
@@ -206,16 +208,39 @@ def _preview(plan: Plan) -> None:
         display(shown.with_model(model.pretrained_model_name_or_path or plan.spec.preset, model.chat_template))
 
 
-def _started(plan: Plan, arguments: Arguments) -> Run:
+def _against(plan: Plan) -> list[Problem]:
+    """What would stand against a start just now: the name taken, packages missing, no cluster."""
+    from ..backends.choice import choose_backend
+
+    try:
+        return choose_backend(plan.backend)[0].problems(plan.spec)
+    except SpecError as error:
+        return list(error.problems)
+
+
+def _started(plan: Plan) -> Run:
     try:
         return plan.submit()
     except SpecError as error:
-        raise SpecError([replace(p, path=TYPED.get(p.path, p.path)) for p in error.problems]) from error
+        raise SpecError([_renamed(p) for p in error.problems]) from error
+
+
+def _renamed(problem: Problem) -> Problem:
+    """The problem under the option behind its path, if there is one."""
+    parent = next((path for path in TYPED if problem.path.startswith((f"{path}.", f"{path}["))), "")
+    return replace(problem, path=TYPED.get(problem.path) or TYPED.get(parent) or problem.path)
 
 
 def _wait(magics: KaitoMagics, run: Run) -> None:
-    """Return when the run has succeeded. Raises `RunFailed`; interrupting ends the wait alone."""
+    """Show the run and return when it has succeeded. Raises `RunFailed`; interrupting ends the wait alone."""
     try:
+        if magics.terminal:  # a line that keeps itself current; what it came to below it
+            from .. import follow
+
+            follow(run)
+            magics.show(run)
+        else:
+            magics.show(run)
         run.wait()
     except KeyboardInterrupt:
         raise KaitoError(

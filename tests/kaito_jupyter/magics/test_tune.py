@@ -247,5 +247,28 @@ def test_a_name_that_is_taken_is_refused_under_its_option(
     run.delete()
 
 
+def test_a_dry_run_says_what_would_stand_against_the_start(
+    shell: InteractiveShell, shown: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    value(shell, "%kaito_tune df --preset a/b --name r --max-steps 2 --wait")
+    planned(shell, "df --preset a/b --name r")
+    assert "kaito: error: --name: " in capsys.readouterr().out
+    planned(shell, "df --preset a/b --backend job --output pvc:adapters")
+    assert 'kaito: error: --backend: "job" needs a cluster' in capsys.readouterr().out
+
+
+def test_a_terminal_follows_in_one_line_and_then_sums_up(
+    shell: InteractiveShell, shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kaito_jupyter
+    from kaito_jupyter.magics.kaito_magics import KaitoMagics
+
+    followed: list[Any] = []
+    monkeypatch.setattr(KaitoMagics, "terminal", True)
+    monkeypatch.setattr(kaito_jupyter, "follow", followed.append, raising=False)
+    run = value(shell, "%kaito_tune df --preset a/b --max-steps 2 --wait")
+    assert followed == shown == [run]
+
+
 def test_help_is_the_same_text_as_the_question_marks(shell: InteractiveShell) -> None:
     assert repr(value(shell, "%kaito_tune --help")) == shell.find_line_magic("kaito_tune").__doc__.rstrip("\n")
