@@ -17,20 +17,6 @@ from tiny import Run, conversations, make_tokenizer
 from kaito_trainer.contract import kaito_defaults
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Libraries' words to their own developers are no defect of ours."""
-    for item in items:
-        if "kaito_trainer" in item.path.parts:
-            for rule in (
-                "ignore::DeprecationWarning",  # torch.jit in bitsandbytes
-                "ignore::FutureWarning",  # renamed arguments that TRL still passes
-                "ignore:.*lr_scheduler.step.*:UserWarning",  # accelerate's order of calls in a fresh scheduler
-                # What a run leaves to the garbage collector (memory maps, pools) is closed when its process ends.
-                "ignore::ResourceWarning",
-            ):
-                item.add_marker(pytest.mark.filterwarnings(rule))
-
-
 @pytest.fixture(scope="session")
 def libraries() -> None:
     """torch and its friends, imported once, or the test is skipped where they are not installed."""

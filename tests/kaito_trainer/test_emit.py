@@ -76,10 +76,12 @@ def test_only_the_first_process_speaks(tmp_path: Path) -> None:
 def test_a_reader_that_went_away_is_no_failure(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    emit = Emitter(os.fdopen(write, "w"))
-    emit.copy_to(tmp_path)
-    for step in range(3):
-        emit(Log(global_step=step))
+    with os.fdopen(write, "w") as stream:
+        emit = Emitter(stream)
+        emit.copy_to(tmp_path)
+        for step in range(3):
+            emit(Log(global_step=step))
+        stream.write("later words of anyone go nowhere, and fail nobody")
     assert numbers((tmp_path / "events.jsonl").read_text()) == [0, 1, 2]
     assert capfd.readouterr().err.count("events get lost") == 1
 

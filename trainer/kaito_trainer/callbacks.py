@@ -21,14 +21,16 @@ Sampler = Callable[[], list[dict[str, str]]]
 class EventCallback(TrainerCallback):
     """Tells of each step, and ends the training after the step in which it was asked to end.
 
-    `begin` holds what is known before the first step; `sample` answers the held-out prompts.
+    `begin` holds what is known before the first step; `sample` answers the held-out prompts, None: there are none.
     """
 
-    def __init__(self, emit: Callable[[Payload], None], begin: TrainBegin, stop: Stop, sample: Sampler) -> None:
+    def __init__(self, emit: Callable[[Payload], None], begin: TrainBegin, stop: Stop, sample: Sampler | None) -> None:
         self.eval_loss: float | None = None
         """The last held-out loss."""
         self.evaluated_at: int | None = None
         """The step at which it was measured."""
+        self.phase = "training"
+        """The phase under which it tells what it does beside the steps."""
         self._emit, self._begin, self._stop, self._sample = emit, begin, stop, sample
         self._clock = 0.0  # when the present step began
         self._seconds = 0.0  # spent in steps since the last log
@@ -93,8 +95,9 @@ class EventCallback(TrainerCallback):
         event = Evaluate(global_step=state.global_step, eval_loss=loss, epoch=_rounded(state.epoch), metrics=kept)  # type: ignore[arg-type]
         self._evaluations.append(event)
         self._emit(event)
-        if state.global_step in (0, state.max_steps) and (answers := self._sample()):
-            self._emit(Generate(global_step=state.global_step, samples=answers))
+        if state.global_step in (0, state.max_steps) and self._sample is not None:
+            self._emit(Phase(phase=self.phase, detail="answering held-out prompts"))
+            self._emit(Generate(global_step=state.global_step, samples=self._sample()))
         if state.global_step == 0:
             self._emit(Phase(phase="training"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import transformers
@@ -64,12 +65,8 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         plain_loss=device.type == "cpu",
     )
     begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
-    events = EventCallback(
-        emit,
-        begin,
-        stop,
-        lambda: samples.answers(trainer.model, asked, tokenizing, config, stop.check) if asked else [],
-    )
+    answer = partial(samples.answers, trainer.model, asked, tokenizing, config, stop.check)
+    events = EventCallback(emit, begin, stop, answer if asked else None)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(events)
 
@@ -79,6 +76,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     step, last = trainer.state.global_step, trainer.state.max_steps
     if not step:
         stop.check()
+    events.phase = "saving"
     emit(Phase(phase="saving"))
     if emit.speaks:
         results.save_adapter(trainer.model, output)
@@ -88,6 +86,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         if step < last:
             raise Failure("crash", f"The training ended by itself at step {step} of {last}.")
         if trainer.eval_dataset is not None and events.evaluated_at != step:
+            emit(Phase(phase="saving", detail="measuring the adapter on the held-out rows"))
             trainer.evaluate()
     except Cancelled:
         pass
