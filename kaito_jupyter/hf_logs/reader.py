@@ -60,7 +60,7 @@ class Reader:
         self._clock = clock
         self._seq = 0
         self._half = ""
-        self._begun = self._over = False
+        self._begun = self._over = self._completed = False
         self._phase = ""
         self._facts: dict[str, int] = {}
         self._held: dict[str, float] | None = None
@@ -114,7 +114,8 @@ class Reader:
 
     def _training(self, drawn: Bar) -> None:
         done, total = int(drawn.done), int(drawn.total)
-        again = self._over and done == 0
+        # A bar comes with its newline, so after a completed training's last line: it is no new beginning.
+        again = self._over and not self._completed and done == 0
         if not self._begun or again:
             self._anchor = None
             self._begin(done, total)
@@ -144,7 +145,7 @@ class Reader:
                 return
 
     def _begin(self, step: int, total: int | None) -> None:
-        self._begun, self._over, self._held, self._spent = True, False, None, 0
+        self._begun, self._over, self._completed, self._held, self._spent = True, False, False, None, 0
         self._tracebacks.reset()
         if total is not None:
             self._steps.begin(step, total)
@@ -172,7 +173,9 @@ class Reader:
             self._log(values)
 
     def _log(self, values: dict[str, float]) -> None:
-        if not self._begun:
+        if self._completed and self._steps.total:
+            self._begin(0, self._steps.total)  # the next revision of the run
+        elif not self._begun:
             self._begin(0, None)
         self._release()
         step = self._steps.log(values.get("epoch"))
@@ -191,7 +194,7 @@ class Reader:
         self._release()
         if self._over:
             return
-        self._over = True
+        self._over = self._completed = True
         self._emit(
             TrainEnd(
                 status="completed",

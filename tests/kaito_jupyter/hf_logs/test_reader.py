@@ -302,3 +302,14 @@ def test_the_first_cause_counts_and_not_what_the_launcher_says_of_it():
     errors = [e.data for e in read(recorded("out-of-memory.log")) if e.type == "error"]
     assert [e["kind"] for e in errors] == ["out-of-memory"]
     assert "qlora" in errors[0]["remedy"]
+
+
+def test_a_bar_that_comes_after_the_end_is_no_new_beginning() -> None:
+    # The container runtime writes tqdm's bar only at its newline: behind all the dicts, and behind the last of them.
+    reader = Reader(logging_steps=1, max_steps=2)
+    dicts = [f"{{'loss': '1.{i}', 'learning_rate': '1e-4', 'epoch': '{i / 2}'}}\n" for i in (1, 2)]
+    end = "{'train_runtime': '2.6', 'train_loss': '1.1', 'epoch': '1'}\n"
+    late = "\r  0%|          | 0/2 [00:00<?, ?it/s]\r 50%|█████     | 1/2 [00:01<00:01,  1.0it/s]\r100%|██████████| 2/2 [00:02<00:00,  1.0it/s]\n"
+    kinds = [event.type for text in (*dicts, end, late) for event in reader.feed(text)]
+    assert kinds.count("train_begin") == 1
+    assert kinds.index("train_begin") < kinds.index("log")
