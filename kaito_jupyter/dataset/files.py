@@ -186,7 +186,7 @@ class JsonLines:
             except (ValueError, RecursionError) as error:
                 self._bad.append(_BadLine(getattr(error, "lineno", None), f"not JSON: {_reason(error)}"))
                 return
-        if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+        if _by_columns(value):
             self._bad.append(
                 _BadLine(None, 'columns instead of rows, as to_json() writes them without orient="records"')
             )
@@ -211,7 +211,14 @@ def _opens_a_value(line: bytes) -> bool:
         value = json.loads(text or b"{}")
     except (ValueError, RecursionError):
         return text.endswith((b"{", b"[", b","))
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, list) and _objects(v) for v in value.values())
+    lists = isinstance(value, dict) and value and all(isinstance(v, list) and _objects(v) for v in value.values())
+    return bool(lists) or _by_columns(value)
+
+
+def _by_columns(value: Any) -> bool:
+    """`{"text": {"0": "a", "1": "b"}}`, which is what pandas' `to_json` writes unless told otherwise."""
+    columns = value.values() if isinstance(value, dict) else ()
+    return bool(columns) and all(isinstance(c, dict) and c and all(map(str.isdigit, c)) for c in columns)
 
 
 def _rows_within(value: Any) -> list[Any]:

@@ -153,7 +153,7 @@ def _remedy(kind: str, column: str, detail: str, frame: str, columns: Sequence[s
     if frame and kind == "blank":
         return f'Fill them in, or drop the rows: `{frame} = {frame}[{frame}[{key}].str.strip() != ""]`.'
     if kind == "not_text":
-        if detail.startswith(("list", "tuple", "dict", "ndarray")):
+        if detail.startswith(("a ", "an ")):
             return "Give plain text; conversations belong into one column of messages."
         if frame:
             return f"Make it text: `{frame}[{key}] = {frame}[{key}].astype(str)`."

@@ -225,7 +225,7 @@ def _keys(values: Sequence[Any]) -> tuple[str, str] | None:
             value = from_text(value)
         except (ValueError, RecursionError):
             return None
-    if hasattr(value, "tolist"):
+    if value is not None and hasattr(value, "tolist"):
         value = value.tolist()
     turn = value[0] if isinstance(value, list | tuple) and value else None
     return next((k for k in _KEYS if set(k) <= turn.keys()), None) if isinstance(turn, Mapping) else None

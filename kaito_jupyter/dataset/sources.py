@@ -192,6 +192,8 @@ def open_source(data: Any, name: str) -> Source:
 
     if isinstance(data, pd.DataFrame):
         return FrameSource(data)
+    if isinstance(data, pd.Series):
+        raise refused(name, "a Series is one column alone.", f"Give a frame: {name}.to_frame().")
     if isinstance(data, pa.Table):
         return TableSource(data)
     if isinstance(data, pa.RecordBatch):
@@ -210,8 +212,6 @@ def open_source(data: Any, name: str) -> Source:
     if isinstance(data, list) and data and all(isinstance(r, dict) for r in data):
         rows = [{str(k): v for k, v in r.items()} for r in data]
         return RecordSource(lambda: rows, list)
-    if isinstance(data, pd.Series):
-        raise refused(name, "a Series is one column without a name's meaning.", f"Give a frame: {name}.to_frame().")
     raise refused(name, f"{type(data).__name__} is nothing that we can read.", f"Give {KINDS}.")
 
 

@@ -94,7 +94,12 @@ def encodable(text: str) -> bool:
 
 
 def described(value: Any) -> str:
-    """A value for a message: `int (for example 7)`."""
+    """A value for a message: `int (for example 7)`, or just `a list`."""
+    container = {"list": "a list", "tuple": "a tuple", "dict": "a dict", "ndarray": "an array"}.get(
+        type(value).__name__
+    )
+    if container:
+        return container
     try:
         shown = repr(value)
     except Exception:  # noqa: BLE001 - a user's class may fail in any way
