@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kaito_trainer.contract import Payload, encode
-from kaito_trainer.contract import events as ev
-
 from kaito_jupyter.spec import TuningSpec
 from kaito_jupyter.state import RunState
 from kaito_jupyter.status import TERMINAL, RunRef, Status
+from kaito_trainer.contract import Payload, encode
+from kaito_trainer.contract import events as ev
 
 
 def loss(step: int) -> float:
@@ -40,6 +39,7 @@ class ScriptedRun:
         self.state = RunState()
         self.lock = threading.RLock()
         self.done = False
+        self.reading = True
         self.trouble = ""
         self.clock = time.time
         self.cancelled = 0

@@ -10,6 +10,7 @@ Clicks come on the kernel's own thread, where they must not wait for a cluster o
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -36,6 +37,9 @@ FINAL_SCALE: Final = 2.0
 """The last picture's pixels for each of the page's: it stays, so it is made for sharp screens."""
 LOG_LINES: Final = 300
 LOG_WIDTH: Final = 600
+LOG_FACTS: Final = ("global_step", "epoch", "loss", "learning_rate")
+"""What a `log` event says in the list of log lines; the rest is shown better elsewhere."""
+_UNSEEN: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FINISH: Final = 30.0
 """The most seconds that the end of a run waits for its last picture, so that a headless notebook's last cell holds it."""
 
@@ -52,6 +56,7 @@ class Panel:
         """Held from the making of a message until it is sent: messages must come in the order of the feed's memory."""
         self._placing = threading.Lock()
         """Held while outputs are made or replaced, so that none misses the end."""
+        self._starting = threading.Lock()
         self._places: list[tuple[Any, Any]] = []
         self._png: bytes | None = None
         self._wake = threading.Event()
@@ -80,7 +85,9 @@ class Panel:
         return self.run.done or (status is not None and status.state in TERMINAL)
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
+        with self._starting:
+            if self._finished.is_set() or (self._thread is not None and self._thread.is_alive()):
+                return
             self._thread = threading.Thread(target=self._work, name=f"kaito panel {self.run.name}", daemon=True)
             self._thread.start()
             self._unsubscribe = self._unsubscribe or self.run.subscribe(self._on_change)
@@ -88,6 +95,7 @@ class Panel:
     def _on_change(self) -> None:
         """The run's reader thread calls this after each change. At the end it waits, so that who waits for the run finds it shown."""
         self._wake.set()
+        self._start()  # it went to sleep if the run was closed, and is read again
         if self._over():
             self._finished.wait(FINISH)
 
@@ -98,6 +106,8 @@ class Panel:
             while not self._over():
                 woken = self._wake.wait(HEARTBEAT)
                 self._wake.clear()
+                if not woken and not self.run.reading:
+                    return
                 self._send(self.feed.news if woken else self.feed.alive)
                 if woken and time.monotonic() - pictured >= PICTURE_EVERY and len(self.run.state.series):
                     pictured = time.monotonic()
@@ -107,9 +117,9 @@ class Panel:
             self._finish()
         except Exception:  # a drawing that fails must not take the run's end with it
             log.exception("the panel of the run %s failed", self.run.name)
-        finally:
             self._finished.set()
-            if self._unsubscribe is not None:
+        finally:
+            if self._finished.is_set() and self._unsubscribe is not None:
                 self._unsubscribe()
 
     def _finish(self) -> None:
@@ -203,10 +213,15 @@ def picture(run: Shown, scale: float = 1.0) -> bytes | None:
 
 
 def readable(line: str) -> str:
-    """A log line as people read it: an event as its type and its short values, other lines as they are; never long."""
+    """A log line as people read it: an event as its type and what counts, a progress bar's last stand; never long.
+
+    Colours, cursor movements and marks that turn the direction of writing are left out.
+    """
     event = decode(line)
     if event is not None:
-        line = f"[{event.type}] {' '.join(f'{key}={_value(value)}' for key, value in event.data.items())}"
+        facts = {key: value for key, value in event.data.items() if event.type != "log" or key in LOG_FACTS}
+        line = f"[{event.type}] {' '.join(f'{key}={_value(value)}' for key, value in facts.items())}"
+    line = _UNSEEN.sub("", line.rstrip("\r\n").rpartition("\r")[2])
     return line if len(line) <= LOG_WIDTH else f"{line[:LOG_WIDTH]} …"
 
 

@@ -114,7 +114,7 @@ class Panel {
     host.append(view.root);
     let frame = 0;
     const settle = () => {
-      if (view.root.isConnected) view.attached();
+      if (view.root.isConnected) view.attached(!(host instanceof customElements.get(TAG)));
       else frame = requestAnimationFrame(settle); // `host` itself comes onto the page a moment later
     };
     settle();

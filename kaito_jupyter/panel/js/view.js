@@ -128,8 +128,9 @@ export class View {
     return h("div.chart", {}, h("div.line.spread.wrap", {}, legend, controls), h("div.stage", {}, this.canvas, this.empty));
   }
 
-  /** The panel was put on the page (again): colours and width are known only now, and focus and scroll were lost. */
-  attached() {
+  /** The panel was put on the page (again), `inWidget` or into a still's place: colours and width are known only now, and focus and scroll were lost. */
+  attached(inWidget) {
+    this.inWidget = inWidget;
     this.paint();
     this.update();
     this.logText.scrollTop = this.scrolled;
@@ -185,7 +186,10 @@ export class View {
     say(this.name, s.name);
     this.name.title = s.location || "";
     this.updatePill(s);
-    say(this.facts, [s.method && s.method === "qlora" ? "QLoRA" : s.method && "LoRA", s.preset, s.backend && `${s.backend}${s.namespace && s.backend !== "local" ? ` · ${s.namespace}` : ""}`].filter(Boolean).join(" · "));
+    const model = /^[./~]/.test(s.preset) ? s.preset.replace(/\/+$/, "").split("/").pop() : s.preset;
+    const method = { lora: "LoRA", qlora: "QLoRA" }[s.method] || s.method;
+    say(this.facts, [method, model, s.backend, s.backend !== "local" && s.namespace].filter(Boolean).join(" · "));
+    this.facts.title = s.preset;
     const part = share(s);
     if (part === null) this.progress.removeAttribute("value");
     else this.progress.value = part;
@@ -266,7 +270,9 @@ export class View {
     const over = ended(s);
     this.notify(s, over);
     if (this.asked.cancel && Date.now() - this.asked.cancel > CONFIRM) this.unask();
-    if (!this.logs.hidden && !over && Date.now() - this.asked.logs > 3000) this.askLogs();
+    const ending = over !== this.over; // the log's last lines say why
+    this.over = over;
+    if (!this.logs.hidden && (ending || (!over && Date.now() - this.asked.logs > 3000))) this.askLogs();
   }
 
   /** What stands between the run and this page, if anything. */
@@ -278,7 +284,10 @@ export class View {
     } else if (!over && this.asked.cancelled && Date.now() - this.asked.cancelled > 5000 && s.phase !== "saving") {
       text = "The kernel has not answered yet: it does when the running cell has ended.";
     } else if (!over && s.trouble) text = s.trouble;
-    else text = this.store.refused;
+    else if (over && this.store.live && this.inWidget && known(s.ended) && this.store.now() - s.ended > 10) {
+      // A page that was reloaded during the run no longer gets what is put into its outputs.
+      text = `This page was reloaded during the run, so its last picture is not in the notebook yet: %kaito watch ${s.name} puts it there.`;
+    } else text = this.store.refused;
     say(this.notice, text);
     show(this.notice, text !== "");
   }
