@@ -14,7 +14,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +46,9 @@ def docstring_pairs() -> pd.DataFrame:
     """
     import pandas as pd
 
-    pairs = {answer: question for question, answer in reversed(list(_pairs()))}
+    with _quiet():
+        found = list(_pairs())
+    pairs = {answer: question for question, answer in reversed(found)}
     rows = sorted((question, answer) for answer, question in pairs.items())
     random.Random(SEED).shuffle(rows)
     turns = [
@@ -72,6 +74,14 @@ def smollm2() -> Path:
     return folder
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Old modules warn when they are imported, and some of their members when they are looked at."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _pairs() -> Iterator[tuple[str, str]]:
     for name in sorted(sys.stdlib_module_names - SIDE_EFFECTS):
         module = None if name.startswith("_") else _imported(name)
@@ -86,12 +96,10 @@ def _pairs() -> Iterator[tuple[str, str]]:
 
 
 def _imported(name: str) -> ModuleType | None:
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module(name)
-        except Exception:  # noqa: BLE001 (modules of other systems fail in their own ways)
-            return None
+    try:
+        return importlib.import_module(name)
+    except Exception:  # noqa: BLE001 (modules of other systems fail in their own ways)
+        return None
 
 
 def _first_paragraph(thing: Any) -> str:

@@ -109,11 +109,9 @@ def read_or_refused(data: Any, **options: str) -> Dataset | None:
     try:
         return Dataset.read(data, **options)
     except DatasetError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert problem.message.endswith(".")
-            assert str(problem)
-        return None
+        problems = error.problems
+    assert any(p.severity == "error" and p.message.endswith(".") for p in problems)
+    return None
 
 
 @FUZZ

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kaito_jupyter.dataset import Dataset, dataset as module
+from kaito_jupyter.dataset import Dataset
+from kaito_jupyter.dataset import dataset as module
 from kaito_jupyter.dataset.sources import Pace
 from kaito_jupyter.errors import DatasetError
 
