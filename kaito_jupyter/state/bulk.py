@@ -1,58 +1,85 @@
-"""A long log at once: stretches of `log` event lines parsed to columns by Arrow, several times as fast as line by line.
+"""A long log at once: stretches of `log` event lines parsed by the column, several times as fast as line by line.
 
-It is a shortcut only: whatever is odd about a stretch (a cut line, a number given as text, a step told twice) sends it
-back to the one road that knows all oddities.
+Lines that one writer wrote differ in their numbers only. If that is so (the text without the characters of numbers is
+the first line's, again and again), colons and commas part it into cells, and Arrow reads it as a table. It is a shortcut
+only: whatever is odd about a stretch (a cut line, a text, another key) sends it back to the road that knows all oddities.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from operator import lt
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Final, NamedTuple
 
 from .order import LATEST_TIME
-from .series import LARGEST, NAN
+from .series import LARGEST
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-LOG_MARK: Final = '{"kaito_event":1,"type":"log",'
+LOG_MARK: Final = '{"kaito_event":1,"type":"log","seq":'
 """How the contract's `encode` begins a log event."""
 HISTORY_MARK: Final = '{"kaito_event":1,"type":"history","seq":'
-WORTH_IT: Final = 150
+WORTH_IT: Final = 100
 """Lines from which on Arrow is faster, its own overhead paid."""
 CHUNK: Final = 20_000
 """The most lines at a time; about 5 MB of text."""
-BLOCK: Final = 1 << 17
+BLOCK: Final = 1 << 20
 """Bytes that one thread parses at a time."""
-_ENVELOPE: Final = ("kaito_event", "type", "seq", "global_step")
-_FLOATS: Final = ("time", "loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "tokens_per_second",
-                  "mean_token_accuracy", "device_memory_bytes")  # fmt: skip
+_NUMBERS: Final = b"0123456789.+-eE"
+_CELLS: Final = bytes.maketrans(b":}", b",,")
+_NAME: Final = re.compile(r"[A-Za-z_]\w{0,80}", re.ASCII)
 
 
-def stretches(lines: Iterable[str]) -> Iterator[str | list[str]]:
-    """The same lines in order; log events that follow on each other as lists, if it is worth it.
+class Logs(NamedTuple):
+    """Log events by the column."""
+
+    columns: dict[str, array[float]]
+    """Without those that are null throughout."""
+    seqs: array[int]
+    newest: float
+    """The latest of their times."""
+
+
+class Stretch(NamedTuple):
+    """Lines that follow on each other, `log` and `history` events alone."""
+
+    lines: list[str]
+    logs: list[str]
+    """Those that are `log` events."""
+
+    def halves(self) -> tuple[Stretch, Stretch]:
+        half = len(self.lines) // 2
+        parts = self.lines[:half], self.lines[half:]
+        first, second = (Stretch(part, [line for line in part if line.startswith(LOG_MARK)]) for part in parts)
+        return first, second
+
+
+def stretches(lines: Iterable[str]) -> Iterator[str | Stretch]:
+    """The same lines in order; log events that follow on each other together, if it is worth it.
 
     `history` events may stand among them: they say nothing about rows that are there.
     """
     held: list[str] = []
+    logs: list[str] = []
     for line in lines:
-        if line.startswith((LOG_MARK, HISTORY_MARK)):
+        if line.startswith(LOG_MARK):
+            logs.append(line)
             held.append(line)
             if len(held) < CHUNK:
                 continue
-            yield held
+            yield Stretch(held, logs)
+        elif line.startswith(HISTORY_MARK):
+            held.append(line)
+            continue
         else:
-            yield from _worth_it(held)
+            yield from _worth_it(held, logs)
             yield line
-        held = []
-    yield from _worth_it(held)
+        held, logs = [], []
+    yield from _worth_it(held, logs)
 
 
-def _worth_it(lines: list[str]) -> Iterable[str | list[str]]:
-    return lines if len(lines) < WORTH_IT else (lines,)
+def _worth_it(lines: list[str], logs: list[str]) -> Iterable[str | Stretch]:
+    return lines if len(logs) < WORTH_IT else (Stretch(lines, logs),)
 
 
 def number_of(history: str) -> int | None:
@@ -61,54 +88,63 @@ def number_of(history: str) -> int | None:
     return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
-def read(lines: list[str]) -> tuple[dict[str, array[float]], array[int], float] | None:
-    """The columns of log events (NaN where missing), their `seq`, and the newest time.
+def read(lines: list[str]) -> Logs | None:
+    """Lines that begin with `LOG_MARK`, as columns.
 
-    None unless each line is a whole event of the expected types, and `seq` and `global_step` rise with each.
+    None unless all have the first one's keys and plain numbers, and `seq` and `global_step` rise from each to the next.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import json
-
-    schema = pa.schema([("seq", pa.int64()), ("global_step", pa.int64()), *((name, pa.float64()) for name in _FLOATS)])
-    options = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
-    text = "\n".join(lines).encode("utf-8", "replace")
-    if b"Infinity" in text:
+    named = _columns(lines[0])
+    if named is None or _columns(lines[-1]) != named:
         return None
+    text = "\n".join(lines).encode("utf-8", "replace")
+    first = text.partition(b"\n")[0].translate(None, _NUMBERS)
+    if text.translate(None, _NUMBERS) != b"\n".join([first] * len(lines)):
+        return None
+
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import csv
+
+    wanted = {name: pa.int64() if name in ("seq", "global_step") else pa.float64() for name in named if name}
     try:
-        table = json.read_json(pa.BufferReader(text), json.ReadOptions(block_size=BLOCK), options)
+        table = csv.read_csv(
+            pa.BufferReader(text.translate(_CELLS)),
+            csv.ReadOptions(
+                use_threads=len(text) > 2 * BLOCK,
+                block_size=BLOCK if len(text) > 2 * BLOCK else len(text) + len(lines),
+                column_names=[name or f"{i}:" for i, name in enumerate(named)],
+            ),
+            csv.ParseOptions(quote_char=False),
+            csv.ConvertOptions(check_utf8=False, null_values=[], include_columns=list(wanted), column_types=wanted),
+        )
     except pa.ArrowException:
         return None
-    if table.num_rows != len(lines) or table["seq"].null_count or table["global_step"].null_count:
+    if table.num_rows != len(lines):
         return None
-    seq, steps = _array("q", table["seq"]), _array("q", table["global_step"])
-    times = pc.min_max(table["time"]).as_py()
-    if seq[0] < 0 or seq[-1] >= LARGEST or not _rises(seq):
+    values = {
+        name: np.concatenate(
+            [np.frombuffer(c.buffers()[1], kind.to_pandas_dtype(), len(c), 8 * c.offset) for c in table[name].chunks]
+        )
+        for name, kind in wanted.items()
+    }
+    seqs, steps, times = values.pop("seq"), values.pop("global_step"), values["time"]
+    if not all((np.diff(a) > 0).all() and a[0] >= 0 and a[-1] < LARGEST for a in (seqs, steps)):
         return None
-    if steps[0] < 0 or steps[-1] >= LARGEST or not _rises(steps):
+    if not (times.min() > 0 and times.max() < LATEST_TIME and all(np.isfinite(v).all() for v in values.values())):
         return None
-    if times["min"] is not None and not (times["min"] > 0 and times["max"] < LATEST_TIME):
-        return None
-    columns = {"global_step": array("d", steps)}
-    for name in table.column_names:
-        column, kind = table[name], table[name].type
-        if name in _ENVELOPE:
-            continue
-        if pa.types.is_string(kind):
-            return None  # perhaps the text of a number
-        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-            columns[name] = _array("d", pc.fill_null(column.cast(pa.float64()), NAN))
-    return columns, seq, times["max"] or 0.0
+    columns = {name: array("d", v.tobytes()) for name, v in ({"global_step": steps.astype("d")} | values).items()}
+    return Logs(columns, array("q", seqs.tobytes()), float(times.max()))
 
 
-def _rises(values: array[int]) -> bool:
-    return all(map(lt, values, islice(values, 1, None)))
-
-
-def _array(code: Literal["d", "q"], column: pa.ChunkedArray) -> array[Any]:
-    """The values of a column without nulls of 8-byte numbers."""
-    values = array(code)
-    for chunk in column.chunks:
-        begin = 8 * chunk.offset
-        values.frombytes(memoryview(chunk.buffers()[1])[begin : begin + 8 * len(chunk)])
-    return values
+def _columns(line: str) -> list[str] | None:
+    """What each cell of the line is, once colons part it as commas do: a name for a number, nothing for all else."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    cells: list[str] = []
+    for name, value in data.items():
+        if not _NAME.fullmatch(name) or not (value is None or type(value) in (int, float) or name == "type"):
+            return None
+        cells += ["", name if type(value) in (int, float) and name != "kaito_event" else ""]
+    return [*cells, ""] if {"seq", "time", "global_step"} <= set(cells) else None

@@ -104,30 +104,30 @@ class RunState(Facts):
             else:
                 self._feed_logs(stretch)
 
-    def _feed_logs(self, lines: list[str]) -> None:
+    def _feed_logs(self, stretch: bulk.Stretch) -> None:
         """Take a stretch of log events, with `history` events among them."""
-        logs = [line for line in lines if line.startswith(bulk.LOG_MARK)]
+        lines, logs = stretch
         if logs and self._take_logs(logs):
-            for line in lines:
-                if not line.startswith(bulk.LOG_MARK) and not self._pass(line):
-                    self.feed(line)
+            if len(logs) < len(lines):
+                for line in lines:
+                    if not line.startswith(bulk.LOG_MARK) and not self._pass(line):
+                        self.feed(line)
         elif len(lines) < 2 * bulk.WORTH_IT:
             for line in lines:
                 self.feed(line)
-        else:
-            half = len(lines) // 2  # the odd line is in one of the halves only
-            self._feed_logs(lines[:half])
-            self._feed_logs(lines[half:])
+        else:  # the odd line is in one of the halves only
+            for half in stretch.halves():
+                self._feed_logs(half)
 
     def _take_logs(self, lines: list[str]) -> bool:
         """Take log events by the column. False, with nothing taken, when they need to be looked at one by one."""
         read = bulk.read(lines)
         if read is None:
             return False
-        columns, seqs, newest = read
+        columns, seqs = read.columns, read.seqs
         if not self.series.follows(int(columns["global_step"][0])):
             return False
-        base = self._order.place_all(seqs, newest)
+        base = self._order.place_all(seqs, read.newest)
         if base is None:
             return False
         orders = seqs if not base else array("q", [base + seq for seq in seqs])
