@@ -268,8 +268,21 @@ def test_a_reason_further_down_counts() -> None:
     ids=str,
 )
 def test_what_goes_wrong_in_loading(raised: Exception, kind: str | None) -> None:
-    failure = in_loading(raised, "the base model x")
+    failure = in_loading(raised, "the base model x", offline=False)
     assert (failure.kind if failure else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("offline", "remedy"),
+    [
+        (True, "Set ModelConfig.local_files_only: false, or give the folder of a downloaded model."),
+        (False, "Check its name and the way to the model hub, or give the folder of a downloaded model."),
+    ],
+)
+def test_a_model_that_is_not_here_is_looked_for_where_it_may_be(offline: bool, remedy: str) -> None:
+    failure = in_loading(LocalEntryNotFoundError("x"), "the base model x", offline=offline)
+    assert failure is not None
+    assert failure.remedy == remedy
 
 
 @pytest.mark.parametrize(

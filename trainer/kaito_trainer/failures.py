@@ -57,8 +57,11 @@ def explain(error: BaseException, config: TrainingConfig | None = None) -> Error
     return Error(kind="crash", message=_text(error))
 
 
-def in_loading(error: Exception, what: str) -> Failure | None:
-    """The failure that an exception means while `what` (a model, a tokenizer) is loaded; None: it tells for itself."""
+def in_loading(error: Exception, what: str, *, offline: bool) -> Failure | None:
+    """The failure that an exception means while `what` (a model, a tokenizer) is loaded; None: it tells for itself.
+
+    `offline`: the hub was not to be asked.
+    """
     names = {type(link).__name__ for link in _chain(error)}
     texts = " ".join(str(link) for link in _chain(error))
     if (
@@ -75,8 +78,8 @@ def in_loading(error: Exception, what: str) -> Failure | None:
     if isinstance(error, ImportError) or any(_is_full(e) or _is_out_of_memory(e) for e in _chain(error)):
         return None
     if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"} or "is not a local folder" in texts:
-        remedy = "Check its name. Where there is no model hub, give the folder of a downloaded model."
-        if "local_files_only" in texts or names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
+        remedy = "Check its name and the way to the model hub, or give the folder of a downloaded model."
+        if offline:
             remedy = "Set ModelConfig.local_files_only: false, or give the folder of a downloaded model."
         return Failure("model", f"{what}: it is not on this machine and cannot be fetched: {_text(error)}", remedy)
     if isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError) or "SafetensorError" in names:

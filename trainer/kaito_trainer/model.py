@@ -189,7 +189,7 @@ def _loading(path: str, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failure = in_loading(error, f"{what} {path}")
+        failure = in_loading(error, f"{what} {path}", offline=os.environ.get("HF_HUB_OFFLINE") == "1")
         if failure is None:
             raise
         raise failure from error
