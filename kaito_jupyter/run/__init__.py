@@ -8,6 +8,7 @@
     waiting    `wait()` for code that blocks and for code that awaits
     registry   runs found again: by name, and as a list
     adapter    what a finished run has made
+    answers    what the model answered, before and after
 """
 
 from .adapter import Adapter

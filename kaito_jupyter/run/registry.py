@@ -10,6 +10,7 @@ from typing import Any, Final, overload
 from ..backends.base import Backend, Record
 from ..backends.choice import all_backends, choose_backend
 from ..errors import BackendError, RunNotFound
+from ..presets import is_path
 from ..state import RunState, duration
 from ..status import TERMINAL, RunRef
 from .run import CATCH_UP, Run
@@ -105,7 +106,7 @@ class Listed:
             f"{state.global_step}{total}" if state.global_step or total else "",
             "" if state.loss is None else f"{state.loss:.4g}",
             "" if state.created is None else duration(now - state.created),
-            self.preset,
+            self.preset.rstrip("/").rpartition("/")[2] if is_path(self.preset) else self.preset,
             self.ref.backend,
         )
 
@@ -143,7 +144,7 @@ class Runs(Sequence[Listed]):
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         if not rows:
             return f"<p>No runs yet.</p>{notes}"
-        left = "style='text-align:left'"
+        left = "style='text-align:left;white-space:nowrap'"
         head = "".join(f"<th scope='col' {left}>{name}</th>" for name in _HEADS)
         lines = ("".join(f"<td {left}>{html.escape(cell)}</td>" for cell in row) for row in rows)
         body = "".join(f"<tr>{line}</tr>" for line in lines)

@@ -15,9 +15,10 @@ from kaito_trainer.contract import Problem, decode
 from ..backends.base import Backend
 from ..errors import RunNotFound
 from ..hf_logs import Reader as LogReader
-from ..state import RunState, Samples, Series
+from ..state import RunState, Series
 from ..status import RunRef
 from .adapter import Adapter
+from .answers import Answers
 from .reader import Reader
 from .waiting import Patience, caller_awaits, raise_for
 
@@ -111,10 +112,10 @@ class Run:
         return self._frame(self.state.evaluations)
 
     @property
-    def samples(self) -> list[Samples]:
+    def samples(self) -> Answers:
         """What the model answered to a few held-out prompts, before the training and after."""
         with self.lock:
-            return list(self.state.samples)
+            return Answers(self.state.samples)
 
     @property
     def adapter(self) -> Adapter | str | None:
