@@ -19,6 +19,11 @@ from .series import LARGEST
 LOG_MARK: Final = '{"kaito_event":1,"type":"log","seq":'
 """How the contract's `encode` begins a log event."""
 HISTORY_MARK: Final = '{"kaito_event":1,"type":"history","seq":'
+_MAY_WAIT: Final = (
+    HISTORY_MARK,
+    *(f'{{"kaito_event":1,"type":"{kind}","seq":' for kind in ("evaluate", "generate", "save")),
+)
+"""Events that may be taken after the logs around them: they change nothing of what logs change."""
 WORTH_IT: Final = 100
 """Lines from which on Arrow is faster, its own overhead paid."""
 CHUNK: Final = 20_000
@@ -41,11 +46,14 @@ class Logs(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Lines that follow on each other, `log` and `history` events alone."""
+    """Lines that follow on each other: `log` events, and others that may wait until those are taken."""
 
     lines: list[str]
     logs: list[str]
     """Those that are `log` events."""
+
+    def others(self) -> Iterator[str]:
+        return (line for line in self.lines if not line.startswith(LOG_MARK))
 
     def halves(self) -> tuple[Stretch, Stretch]:
         half = len(self.lines) // 2
@@ -55,10 +63,7 @@ class Stretch(NamedTuple):
 
 
 def stretches(lines: Iterable[str]) -> Iterator[str | Stretch]:
-    """The same lines in order; log events that follow on each other together, if it is worth it.
-
-    `history` events may stand among them: they say nothing about rows that are there.
-    """
+    """The same lines in order; log events that follow on each other together, if it is worth it."""
     held: list[str] = []
     logs: list[str] = []
     for line in lines:
@@ -68,7 +73,7 @@ def stretches(lines: Iterable[str]) -> Iterator[str | Stretch]:
             if len(held) < CHUNK:
                 continue
             yield Stretch(held, logs)
-        elif line.startswith(HISTORY_MARK):
+        elif line.startswith(_MAY_WAIT):
             held.append(line)
             continue
         else:
@@ -82,9 +87,11 @@ def _worth_it(lines: list[str], logs: list[str]) -> Iterable[str | Stretch]:
     return lines if len(logs) < WORTH_IT else (Stretch(lines, logs),)
 
 
-def number_of(history: str) -> int | None:
-    """The `seq` of a `history` event's line, without parsing the whole of it."""
-    digits = history[len(HISTORY_MARK) : len(HISTORY_MARK) + 20].split(",", 1)[0]
+def number_of(line: str) -> int | None:
+    """The `seq` of a `history` event, without parsing all of it; None for other lines."""
+    if not line.startswith(HISTORY_MARK):
+        return None
+    digits = line[len(HISTORY_MARK) : len(HISTORY_MARK) + 20].split(",", 1)[0]
     return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 

@@ -105,19 +105,29 @@ class RunState(Facts):
                 self._feed_logs(stretch)
 
     def _feed_logs(self, stretch: bulk.Stretch) -> None:
-        """Take a stretch of log events, with `history` events among them."""
         lines, logs = stretch
         if logs and self._take_logs(logs):
             if len(logs) < len(lines):
-                for line in lines:
-                    if not line.startswith(bulk.LOG_MARK) and not self._pass(line):
-                        self.feed(line)
+                for line in stretch.others():
+                    self._feed_after(line)
         elif len(lines) < 2 * bulk.WORTH_IT:
             for line in lines:
                 self.feed(line)
         else:  # the odd line is in one of the halves only
             for half in stretch.halves():
                 self._feed_logs(half)
+
+    def _feed_after(self, line: str) -> None:
+        """Take an event that stood among logs which are taken already: late, but not from another attempt."""
+        seq = bulk.number_of(line)
+        if seq is not None and self.max_steps is not None and self._order.whole_before(seq):
+            self._order.place(seq, 0.0)  # a summary that cannot say anything new need not be parsed
+            return
+        event = decode(line)
+        if event is None:
+            self.feed(line)
+        elif (order := self._order.place(event.seq, 0.0)) is not None:
+            self._take(event, order)
 
     def _take_logs(self, lines: list[str]) -> bool:
         """Take log events by the column. False, with nothing taken, when they need to be looked at one by one."""
@@ -140,13 +150,6 @@ class RunState(Facts):
         if self.state == "Pending":
             self._settle()
         return True
-
-    def _pass(self, history: str) -> bool:
-        """Pass over a summary that cannot say anything new, without parsing it. False when it may."""
-        seq = bulk.number_of(history)
-        if seq is None or self.max_steps is None or not self._order.whole_before(seq):
-            return False
-        return self._order.place(seq, 0.0) is not None
 
     def apply(self, item: Event | Status | str) -> None:
         """Take an event, a foreign line, or how the run stands."""

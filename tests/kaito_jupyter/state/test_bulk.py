@@ -52,6 +52,8 @@ def seen(state):
         "started",
         "ended",
         "adapter",
+        "saves",
+        "samples",
         "phase_detail",
     )
     columns = {
@@ -62,6 +64,10 @@ def seen(state):
         | columns
         | {"output": list(state.output), "left": state.seconds_left(T + 999)}
     )
+
+
+def say(payload, seq, time=None):
+    return encode(payload, seq=seq, time=T + seq if time is None else time)
 
 
 BEGIN = encode(ev.TrainBegin(max_steps=3000), seq=0, time=T)
@@ -85,6 +91,8 @@ CASES = {
     "a huge step": [BEGIN, *logs(1, 400), next(logs(401, 401)).replace('"global_step":401', f'"global_step":{2**60}'), *logs(402, 900)],
     "summaries": [BEGIN, *logs(1, 400), history(401, 400), *logs(402, 800), history(801, 500), *logs(802, 1200)],
     "summaries for a late reader": [*logs(301, 400), history(401, 400), *logs(402, 800), history(801, 500), *logs(802, 1200)],
+    "evaluations and checkpoints": [BEGIN, *logs(1, 400), say(ev.Evaluate(global_step=400, eval_loss=2.5), 401), *logs(401, 700, offset=1), say(ev.Save(global_step=700, path="x", final=True), 702), say(ev.Generate(global_step=700, samples=[{"prompt": "a"}]), 703)],
+    "a clock that was set back": [BEGIN, *logs(1, 400), say(ev.Evaluate(global_step=400, eval_loss=2.5), 401, T + 9999), *logs(401, 700, offset=1)],
     "foreign lines": [BEGIN, *logs(1, 300), "{'loss': '2'}", *logs(301, 900), "bye"],
     "stock lines before": ["{'loss': '2', 'epoch': '1'}", *logs(1, 900)],
 }  # fmt: skip
