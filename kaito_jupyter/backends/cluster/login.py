@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from kaito_trainer.contract.problems import close_match, listing
 
 from .refusals import NoCluster, plain
@@ -69,11 +71,20 @@ def _package() -> Any:
 
 def _from_kubeconfig(files: str, context: str | None) -> Login:
     kubernetes = _package()
-    refused = (kubernetes.config.ConfigException, OSError, ValueError, TypeError, KeyError)
+    refused = (
+        kubernetes.config.ConfigException,
+        yaml.YAMLError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    )
     try:
+        context = context or _current(files)
         contexts, active = kubernetes.config.list_kube_config_contexts(files)
     except refused as e:
-        raise NoCluster(_ASKED, f"the kubeconfig {files} cannot be read: {plain(str(e))}") from None
+        raise NoCluster(_ASKED, f"the kubeconfig {files} cannot be read: {_why(e)}") from None
     names = [c["name"] for c in contexts or []]
     if context is not None and context not in names:
         hint = close_match(context, names) or f"It has {listing(names, 'and') if names else 'none'}."
@@ -83,8 +94,23 @@ def _from_kubeconfig(files: str, context: str | None) -> Login:
     try:
         kubernetes.config.load_kube_config(files, context=chosen["name"], client_configuration=configuration)
     except refused as e:
-        raise NoCluster(_ASKED, f"the context {chosen['name']!r} of {files} is broken: {plain(str(e))}") from None
+        raise NoCluster(_ASKED, f"the context {chosen['name']!r} of {files} is broken: {_why(e)}") from None
     return Login(chosen["name"], (chosen.get("context") or {}).get("namespace") or "default", configuration)
+
+
+def _current(files: str) -> str | None:
+    """Of several files the first that names a current context counts, as for kubectl; the package takes the last."""
+    for path in files.split(os.pathsep):
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if isinstance(value, dict) and value.get("current-context"):
+            return str(value["current-context"])
+    return None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a kubeconfig, without a piece of it: that could be a token."""
+    mark = getattr(error, "problem_mark", None)
+    return f"no YAML from line {mark.line + 1} on" if mark else plain(str(error)) or type(error).__name__
 
 
 def _from_service_account() -> Login:
