@@ -6,6 +6,7 @@ reading the run's state under the run's lock: who sends, when and from which thr
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -69,7 +70,7 @@ class Feed:
         self._rows = 0
         self._held_out = 0
         self._rewrites = (0, 0)
-        self._resent = 0.0
+        self._resent = -math.inf
         self._seen: tuple[int, str] = (-1, "")
         self._said: dict[str, Any] = {}
         self._samples: tuple[int, list[dict[str, Any]]] = (-1, [])

@@ -9,12 +9,14 @@ Clicks come on the kernel's own thread, where they must not wait for a cluster o
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -60,7 +62,11 @@ class Panel:
         self._places: list[tuple[Any, Any]] = []
         self._png: bytes | None = None
         self._wake = threading.Event()
+        self._ended = False
+        """The outputs hold (or are just getting) the stills of the end."""
         self._finished = threading.Event()
+        """All is said and shown: nothing more will be sent but answers to clicks."""
+        self._closing = False
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -89,6 +95,7 @@ class Panel:
             if self._finished.is_set() or (self._thread is not None and self._thread.is_alive()):
                 return
             self._thread = threading.Thread(target=self._work, name=f"kaito panel {self.run.name}", daemon=True)
+            _watched.add(self)
             self._thread.start()
             self._unsubscribe = self._unsubscribe or self.run.subscribe(self._on_change)
 
@@ -106,7 +113,7 @@ class Panel:
             while not self._over():
                 woken = self._wake.wait(HEARTBEAT)
                 self._wake.clear()
-                if not woken and not self.run.reading:
+                if self._closing or (not woken and not self.run.reading):
                     return
                 self._send(self.feed.news if woken else self.feed.alive)
                 if woken and time.monotonic() - pictured >= PICTURE_EVERY and len(self.run.state.series):
@@ -115,9 +122,9 @@ class Panel:
                 if not self._over():
                     time.sleep(INTERVAL)
             self._finish()
-        except Exception:  # a drawing that fails must not take the run's end with it
+        except Exception:
             log.exception("the panel of the run %s failed", self.run.name)
-            self._finished.set()
+            self._finished.set()  # the run's end must not wait for it
         finally:
             if self._finished.is_set() and self._unsubscribe is not None:
                 self._unsubscribe()
@@ -129,24 +136,33 @@ class Panel:
             self.widget.snapshot = self.feed.snapshot(time.time())
         if not self._finished.is_set():
             self._draw(over=True)
+            self._finished.set()
 
     def _draw(self, *, over: bool = False) -> None:
         """Make the picture anew and put it into all outputs."""
-        png = picture(self.run, FINAL_SCALE if over else 1.0)
+        try:
+            self._png = picture(self.run, FINAL_SCALE if over else 1.0)
+        except Exception:
+            log.exception("the run %s cannot be drawn", self.run.name)  # then the picture before it, or text, must do
         with self._placing:
-            self._png = png
-            if over:
-                self._finished.set()
+            self._ended = self._ended or over
             bundles = self._bundles()
             for place in self._places:
                 # The facts first: when the picture comes, the page puts the live panel there before it paints.
                 for handle, new in zip(reversed(place), reversed(bundles), strict=True):
                     handle.update(new.data, metadata=new.metadata, raw=True)
 
+    def close(self) -> None:
+        """End the thread soon, whatever the run does. The outputs stay as they are."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(2 * INTERVAL + 1)
+
     def _bundles(self) -> tuple[bundle.Bundle, bundle.Bundle]:
         from ..plots import alt_text, summary
 
-        over, now = self._finished.is_set(), time.time()
+        over, now = self._ended, time.time()
         model_id = None if over or self.widget is None else self.widget.model_id
         panel = "" if self.widget is None else self.id
         with self.run.lock:
@@ -186,6 +202,16 @@ class Panel:
         except KaitoError as error:
             lines = [str(error)]
         self._send(lambda _now: Message({"k": "logs", "lines": lines}, b""))
+
+
+_watched: weakref.WeakSet[Panel] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before the interpreter goes: a thread that sends in the middle of that fails, loudly."""
+    for panel in list(_watched):
+        panel.close()
 
 
 def make_widget(panel: str, on_message: Callable[..., None]) -> Any:
