@@ -193,7 +193,11 @@ _TABLE: Final = (
 def choose(spec: TuningSpec, target: Target, rows: int | None) -> tuple[TrainingConfig, list[Default]]:
     """The configuration that will run, and what in it is our choice. Takes wrong values too: `check` names them."""
     said = spec.config.to_dict()
-    config = kaito_defaults(spec.method).merged(said)
+    lowest = kaito_defaults(spec.method)
+    if target == "local":
+        # KAITO's bfloat16 is for its GPUs: on many CPUs it takes several times as long as float32. The trainer looks.
+        lowest.ModelConfig.torch_dtype = None
+    config = lowest.merged(said)
     chosen: list[Default] = []
     for row in _TABLE:
         section, name = row.path.split(".")

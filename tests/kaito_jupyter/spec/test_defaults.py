@@ -36,7 +36,6 @@ def test_the_local_configuration_is_this():
     assert effective().to_dict() == {
         "ModelConfig": {
             "pretrained_model_name_or_path": "owner/model",
-            "torch_dtype": "bfloat16",
             "local_files_only": False,
             "device_map": "auto",
         },
