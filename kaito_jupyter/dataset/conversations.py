@@ -89,19 +89,20 @@ def _from_lists(values: Sequence[Any], keys: Keys) -> Turns | None:
         except (ValueError, RecursionError):
             return None
         kinds = set(map(type, values))
-    if np.ndarray in kinds:
-        values = [v.tolist() if type(v) is np.ndarray else v for v in values]
-        kinds = set(map(type, values))
-    if not kinds <= {list, tuple}:
-        return None
-    said, words = list(chain.from_iterable(values)), {k: ROLES.index(r) for k, r in _words(keys).items()}
-    role, content = (map(itemgetter(k), said) for k in keys)
+    words = {k: ROLES.index(r) for k, r in _words(keys).items()}
     try:
+        if kinds == {np.ndarray}:
+            said = np.concatenate(values).tolist()
+        elif kinds <= {list, tuple, np.ndarray}:
+            said = list(chain.from_iterable(values))
+        else:
+            return None
+        role, content = (map(itemgetter(k), said) for k in keys)
         extra = set(map(str, set().union(*said))) - set(keys) if sum(map(len, said)) != 2 * len(said) else set()
         codes = np.fromiter(map(words.__getitem__, role), np.int8, count=len(said))
         contents = pa.array(list(content), pa.string())
     except (LookupError, TypeError, ValueError, pa.ArrowException):
-        return None  # not a dict, no such key, an unknown role, no text
+        return None  # not a list, not a dict, no such key, an unknown role, no text
     counts = np.fromiter(map(len, values), np.int64, count=len(values))
     return _quick(counts, codes, contents, extra)
 
