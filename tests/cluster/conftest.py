@@ -17,8 +17,14 @@ from typing import Any
 
 import pytest
 
-UP = Path(__file__).parents[3] / "shared" / "cluster" / "up"
+ROOT = Path(__file__).parents[2]
+UP = ROOT.parent / "shared" / "cluster" / "up"
 """Starts the test cluster, or finds it up, and prints what to export."""
+SHAPE = {
+    "KAITO_CLUSTER_HOST_PATHS": str(ROOT),
+    "KAITO_CLUSTER_HOST_PATH_ENV": f"{ROOT}/.venv/bin:/usr/bin:/bin",
+}
+"""Its pods see this checkout and run its virtual environment. `.ci/run` says the same: another shape is a restart."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     if not env.get("KUBECONFIG"):
         if not UP.is_file():
             pytest.fail("no cluster: set KUBECONFIG to one that carries KAITO's CRD")
-        up = subprocess.run(["bash", str(UP)], stdout=subprocess.PIPE, text=True, check=True)
+        up = subprocess.run(
+            ["bash", str(UP)], stdout=subprocess.PIPE, text=True, check=True, env={**SHAPE, **os.environ}
+        )
         words = (word for word in shlex.split(up.stdout) if "=" in word)
         env = dict(word.split("=", 1) for word in words)
     from kubernetes import config
