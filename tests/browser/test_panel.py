@@ -1,0 +1,176 @@
+"""The panel itself, on a run that does what the test says: look, keyboard, theme, size, and staying in place."""
+
+from __future__ import annotations
+
+import pytest
+from browsing import Jupyter, Notebook
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+SETUP = """
+import threading, time
+from kaito_trainer.contract import events as ev
+from kaito_jupyter.panel import live, show
+from scripted import ScriptedRun
+"""
+
+
+def opened(jupyter: Jupyter, name: str, *cells: str) -> Notebook:
+    notebook = jupyter.open(jupyter.write(f"{name}.ipynb", [SETUP, *cells]))
+    notebook.run(0)
+    return notebook
+
+
+def test_the_panel_stays_where_it_is_when_its_output_is_drawn_again_and_when_the_run_ends(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "stays",
+        "live.PICTURE_EVERY = 0.5\n"
+        "run = ScriptedRun(steps=400); run.begin(); run.train(30, tell=False); show(run)\n"
+        "go = threading.Event()\n"
+        "def work():\n    run.train(50, seconds=0.1); go.wait(); run.finish()\n"
+        "threading.Thread(target=work).start()",
+    )
+    notebook.run(1)
+    panel = notebook.panel(1)
+    panel.wait_for()
+    panel.get_by_role("button", name="Learning rate").click()
+    panel.get_by_label("Log scale").check()
+    logs = panel.get_by_role("button", name="Logs")
+    logs.click()
+    log = panel.get_by_role("log")
+    expect(log).to_contain_text("[train_begin]")
+    log.evaluate("element => { element.scrollTop = 40 }")
+    panel.evaluate("element => { element.mine = true; window.redrawn = 0; }")
+    notebook.page.evaluate(
+        """cell => new MutationObserver(changes => { window.redrawn += 1 })
+            .observe(cell.querySelector('.jp-OutputArea'), {childList: true, subtree: true})""",
+        notebook.cell(1).element_handle(),
+    )
+    logs.focus()
+    notebook.page.wait_for_function("Number(document.querySelector('.kaito-panel')?.dataset.points) >= 50")
+    assert notebook.page.evaluate("window.redrawn") > 0
+    assert panel.evaluate("element => element.mine"), "another panel came in its place"
+    expect(logs).to_be_focused()
+    assert log.evaluate("element => element.scrollTop") == 40
+    expect(panel.get_by_role("button", name="Learning rate")).to_have_attribute("aria-pressed", "true")
+
+    notebook.page.evaluate(
+        "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.requestExecute({code: 'go.set()'})"
+    )
+    expect(panel).to_have_attribute("data-state", "Succeeded")
+    expect(notebook.output(1).locator("kaito-run-1 .kaito-panel")).to_be_visible()
+    assert panel.evaluate("element => element.mine"), "another panel came in its place"
+    expect(panel).to_have_count(1)
+    expect(notebook.output(1).locator("img")).to_be_hidden()
+    expect(panel.get_by_label("Log scale")).to_be_checked()
+
+
+def test_a_page_with_the_kernel_still_there_shows_an_ended_run_live_after_a_reload(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter, "ended", "run = ScriptedRun(steps=40); run.begin(); run.train(40); run.finish(); show(run)"
+    )
+    notebook.run(1)
+    expect(notebook.panel(1)).to_have_attribute("data-points", "40")
+    notebook.save()
+    notebook.reload()
+    expect(notebook.panel(1)).to_have_attribute("data-points", "40")
+    expect(notebook.panel(1).locator("canvas")).to_be_visible()
+    expect(notebook.output(1).locator("img")).to_be_hidden()
+
+
+def test_a_hundred_thousand_steps_are_shown_and_zoomed_into(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "long",
+        "run = ScriptedRun(steps=200_000); run.begin(); run.train(100_000, tell=False); show(run)",
+        "run.train(100_010)",
+    )
+    notebook.run(1)
+    panel = notebook.panel(1)
+    expect(panel).to_have_attribute("data-points", "100000")
+    notebook.run(2)
+    expect(panel).to_have_attribute("data-points", "100010")
+    panel.locator(".kaito-canvas").scroll_into_view_if_needed()
+    box = panel.locator(".u-over").bounding_box()
+    assert box
+    mouse = notebook.page.mouse
+    mouse.move(box["x"] + 100, box["y"] + 50)
+    mouse.down()
+    mouse.move(box["x"] + 160, box["y"] + 60, steps=4)
+    mouse.up()
+    everything = panel.get_by_role("button", name="Show all")
+    expect(everything).to_be_visible()
+    everything.click()
+    expect(everything).to_be_hidden()
+    assert jupyter.problems == []
+
+
+def test_the_panel_follows_the_theme(jupyter: Jupyter) -> None:
+    notebook = opened(jupyter, "theme", "run = ScriptedRun(); run.begin(); run.train(30); show(run)")
+    notebook.run(1)
+    panel = notebook.panel(1)
+    expect(panel).to_have_attribute("data-dark", "false")
+    try:
+        notebook.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
+        expect(panel).to_have_attribute("data-dark", "true")
+        back, front = panel.evaluate(
+            "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).color]"
+        )
+        assert (back, front) == ("rgb(17, 17, 17)", "rgb(255, 255, 255)")
+    finally:
+        notebook.command("apputils:change-theme", {"theme": "JupyterLab Light"})
+    expect(panel).to_have_attribute("data-dark", "false")
+
+
+def test_the_panel_is_worked_by_keyboard_and_read_aloud(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "keyboard",
+        "run = ScriptedRun('by-keyboard'); run.begin(); run.train(30); show(run)",
+        "run.status('Cancelled'); run.cancelled",
+    )
+    notebook.run(1)
+    panel = notebook.panel(1)
+    panel.get_by_role("button", name="Logs").focus()
+    reached = []
+    for _ in range(7):
+        reached.append(
+            notebook.page.evaluate(
+                "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || document.activeElement.type"
+            )
+        )
+        notebook.page.keyboard.press("Tab")
+    assert reached == ["Logs", "Cancel run", "Loss", "Held-out loss", "Learning rate", "Smoothing", "checkbox"]
+    expect(panel.get_by_role("status")).to_contain_text("by-keyboard: Training · step 30 of 400")
+    assert "Loss by step, 30 points from step 1 to 30." in (panel.get_by_role("img").get_attribute("aria-label") or "")
+    panel.get_by_role("button", name="Cancel run").press("Enter")
+    panel.get_by_role("button", name="Really cancel?").press("Enter")
+    expect(panel.get_by_role("button", name="Cancelling …")).to_be_disabled()
+    notebook.run(2)
+    assert "1" in notebook.text(2)
+
+
+def test_one_press_of_cancel_is_taken_back_by_time(jupyter: Jupyter) -> None:
+    notebook = opened(jupyter, "once", "run = ScriptedRun(); run.begin(); show(run)", "run.cancelled")
+    notebook.run(1)
+    panel = notebook.panel(1)
+    panel.get_by_role("button", name="Cancel run").click()
+    expect(panel.get_by_role("button", name="Really cancel?")).to_be_visible()
+    expect(panel.get_by_role("button", name="Cancel run")).to_be_visible(timeout=10_000)
+    notebook.run(2)
+    assert "0" in notebook.text(2)
+
+
+def test_six_hundred_pixels_are_enough(jupyter: Jupyter) -> None:
+    notebook = opened(jupyter, "narrow", "run = ScriptedRun(); run.begin(); run.train(30); show(run)")
+    notebook.run(1)
+    panel = notebook.panel(1)
+    for width in (600, 420):
+        panel.evaluate("(element, width) => { element.style.width = `${width}px` }", width)
+        notebook.page.wait_for_timeout(200)
+        wide = panel.evaluate(
+            "element => [...element.querySelectorAll('*')].filter(e => !e.closest('.kaito-sr') && e.getBoundingClientRect().right > element.getBoundingClientRect().right + 1).map(e => e.className)"
+        )
+        assert wide == []
