@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from kaito_trainer.contract import Problem, TrainingConfig, train_rows
 
-from ..chat import ChatTemplate
+from ..chat import ChatTemplate, RenderError
 from ..errors import DatasetError
 from .measure import Digest, Lengths, lengths, repeated
 from .shapes import Format, Shape
@@ -63,6 +63,10 @@ class Dataset:
     template: ChatTemplate | None = None
     config: TrainingConfig | None = None
     """Whose split the repr shows."""
+    everything: bool = False
+    """Whether the loss counts all of a row's text, not the answers alone."""
+    trouble: str = ""
+    """Why the model's template cannot be shown, when that is known."""
 
     @classmethod
     def read(
@@ -214,14 +218,24 @@ class Dataset:
     def with_model(self, model: str | Path, chat_template: str | None = None) -> Self:
         """The same data, shown through a model's chat template (a folder, or an id in this machine's cache).
 
-        `chat_template` is `ModelConfig.chat_template`, which goes before the model's own. Raises `RenderError` when it
-        names a file that cannot be read.
+        `chat_template` is `ModelConfig.chat_template`, which goes before the model's own. One that only the pod has
+        cannot be shown here, and the preview says so.
         """
-        return replace(self, model=str(model), template=ChatTemplate.of(model, chat_template))
+        try:
+            return replace(self, model=str(model), template=ChatTemplate.of(model, chat_template), trouble="")
+        except RenderError as error:
+            return replace(self, model=str(model), template=None, trouble=str(error).rstrip("."))
 
-    def with_config(self, config: TrainingConfig) -> Self:
-        """The same data, shown with that configuration's split."""
-        return replace(self, config=config)
+    def with_config(self, config: TrainingConfig, everything: bool | None = None) -> Self:
+        """The same data, shown with that configuration's split, and with what its loss counts.
+
+        `everything` says it in the config's place: KAITO's own trainer learns prompts too, whatever the config says.
+        """
+        if everything is None:
+            t = config.TrainingArguments
+            only = {"conversational": t.assistant_only_loss, "instruction": t.completion_only_loss, "text": None}
+            everything = only[self.format] is False
+        return replace(self, config=config, everything=everything)
 
     def preview(self, template: ChatTemplate | None = None) -> str:
         """The first example as the model sees it; without a template with its roles marked, and saying so."""

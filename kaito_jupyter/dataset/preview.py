@@ -40,32 +40,41 @@ def first(dataset: Dataset, template: ChatTemplate | None) -> Preview:
     """The dataset's first row."""
     row = dataset.sample(1)[0]
     if dataset.format == "conversational":
-        return _conversation(row["messages"], template, dataset.model)
-    end = template.tokens.get("eos_token", "") if template else ""
-    if dataset.format == "instruction":
-        pieces = (Piece(row["prompt"], "given"), Piece(row["completion"] + end, "learnt"))
-        return Preview("one text: the completion follows the prompt, no chat template around them", pieces)
-    return Preview("one text, all of it learnt", (Piece(row["text"] + end, "learnt"),))
+        example = _conversation(row["messages"], template, dataset)
+    else:
+        end = template.tokens.get("eos_token", "") if template else ""
+        if dataset.format == "instruction":
+            pair = (Piece(row["prompt"], "given"), Piece(row["completion"] + end, "learnt"))
+            example = Preview("one text: the completion follows the prompt, no chat template around them", pair)
+        else:
+            example = Preview("one text, all of it learnt", (Piece(row["text"] + end, "learnt"),))
+    if dataset.everything and dataset.format != "text":
+        pieces = tuple(p if p.kind == "role" else p._replace(kind="learnt") for p in example.pieces)
+        example = Preview(f"{example.caption}; all of it is learnt", pieces, example.exact)
+    return example
 
 
-def _conversation(messages: Sequence[Mapping[str, Any]], template: ChatTemplate | None, model: str | None) -> Preview:
-    if template is None:
-        why = f"{model} has no chat template on this machine" if model else "no chat template, as no model is chosen"
+def _conversation(messages: Sequence[Mapping[str, Any]], template: ChatTemplate | None, dataset: Dataset) -> Preview:
+    def unrendered(why: str) -> Preview:
         return Preview(f"{why}: the roles are marked instead", _marked(messages), exact=False)
+
+    if template is None:
+        model = f"{dataset.model} has no chat template on this machine" if dataset.model else ""
+        return unrendered(dataset.trouble or model or "no chat template, as no model is chosen")
     try:
         text = template.render(messages)
         spans = template.learnt(messages)
     except RenderError as error:
-        why = f"the chat template of {template.origin} refuses this conversation ({error})"
-        return Preview(f"{why}: the roles are marked instead", _marked(messages), exact=False)
+        return unrendered(f"the chat template of {template.origin} refuses this conversation ({error})")
+    caption = f"as the chat template of {template.origin} renders it"
     if spans is None:
-        return Preview(f"as the chat template of {template.origin} renders it", (Piece(text, "given"),))
+        return Preview(caption, (Piece(text, "given"),))
     pieces, end = [], 0
     for low, high in spans:
         pieces += [Piece(text[end:low], "given"), Piece(text[low:high], "learnt")]
         end = high
     pieces.append(Piece(text[end:], "given"))
-    return Preview(f"as the chat template of {template.origin} renders it", tuple(p for p in pieces if p.text))
+    return Preview(caption, tuple(p for p in pieces if p.text))
 
 
 def _marked(messages: Sequence[Mapping[str, Any]]) -> tuple[Piece, ...]:

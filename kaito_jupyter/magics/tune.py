@@ -204,7 +204,8 @@ def _preview(plan: Plan) -> None:
     if plan.dataset is not None:
         config = plan.spec.effective_config(plan.target, rows=plan.rows)
         model = config.ModelConfig
-        shown = plan.dataset.with_config(config)
+        # KAITO's own trainer puts a collator in TRL's place that learns the prompts too (field note K1).
+        shown = plan.dataset.with_config(config, everything=True if plan.target == "kaito" else None)
         display(shown.with_model(model.pretrained_model_name_or_path or plan.spec.preset, model.chat_template))
 
 

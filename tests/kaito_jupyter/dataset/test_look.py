@@ -168,6 +168,26 @@ def test_what_is_learnt_is_marked(model: Path) -> None:
     assert "Hello.</mark>" in Dataset.read(FRAME)._repr_html_()
 
 
+def test_a_loss_on_everything_is_shown_as_such(model: Path) -> None:
+    dataset = Dataset.read(FRAME).with_model(model)
+    on_all = TrainingConfig.from_dict({"TrainingArguments": {"assistant_only_loss": False}})
+    for shown in (dataset.with_config(on_all), dataset.with_config(HELD_OUT, everything=True)):
+        html = shown._repr_html_()
+        assert "renders it; all of it is learnt" in html
+        assert "<pre><mark>" in html
+        assert "only read" not in html
+    assert "all of it" not in repr(dataset.with_config(HELD_OUT))
+    pair = Dataset.read(pd.DataFrame({"prompt": ["Q\n"], "completion": ["A"]}))
+    assert "all of it" not in repr(pair.with_config(on_all))  # another format's option
+
+
+def test_a_template_that_only_the_pod_has_is_no_error(model: Path) -> None:
+    preview = Dataset.read(FRAME).with_model(model, "/mnt/config/chat.jinja").preview()
+    assert preview.startswith(
+        "(ModelConfig.chat_template: /mnt/config/chat.jinja cannot be read: No such file or directory: the roles"
+    )
+
+
 def test_a_long_example_is_cut_and_the_rest_counted() -> None:
     dataset = Dataset.read(pd.DataFrame({"prompt": ["p" * 1000], "completion": ["c" * 100_000]}))
     assert dataset.preview() == "p" * 1000 + "c" * 100_000
