@@ -197,18 +197,3 @@ class _Reader:
         if new:
             self.fresh += len(new)
             yield Chunk(new, str(position))
-
-
-def tail(
-    client: Client, source: Source, lines: int | None = None, *, previous: bool = False, stop: Stop | None = None
-) -> list[Stamped]:
-    """The log as it is now (its last `lines` lines), without following it. Raises `ClusterError`s."""
-    query: dict[str, Any] = {"container": source.container, "timestamps": "true", "tailLines": lines}
-    if previous:
-        query["previous"] = "true"
-    reader, found = LineReader(), []
-    log = client.log(source.pod, source.namespace, query, stop=stop or Stop(), read_timeout=client.read_timeout)
-    with log as pieces:
-        for piece in pieces:
-            found += reader.feed(piece)
-    return found + reader.finish()
