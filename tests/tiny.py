@@ -1,4 +1,4 @@
-"""A tiny tokenizer, rows for it, and a folder in `/mnt`'s place, for the trainer's tests."""
+"""A tiny model with its tokenizer, rows for it, and a folder in `/mnt`'s place, for the trainer's tests."""
 
 from __future__ import annotations
 
@@ -46,6 +46,30 @@ def make_tokenizer(chat_template: str | None = CHATML, **special: str) -> Any:
     )
     tokenizer.chat_template = chat_template
     return tokenizer
+
+
+def make_model(folder: Path) -> Path:
+    """Save a random Llama of two layers and its tokenizer, whose end token also pads."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def conversations(count: int) -> list[dict[str, Any]]:

@@ -236,3 +236,31 @@ def test_nothing_in_the_data_or_the_log_executes(jupyter: Jupyter, model: Path, 
     expect(reopened.output(1)).to_contain_text("<script>1</script>")
     assert reopened.page.evaluate("window.owned") is None
     assert "owned" not in reopened.page.title()
+
+
+@pytest.mark.train
+def test_a_real_model_is_tuned_and_shown_from_loading_to_its_adapter(
+    jupyter: Jupyter, name: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl", reason="needs kaito-trainer[train]")
+    model = tmp_path / "tiny-llama"
+    make = "import pathlib, sys, tiny; tiny.make_model(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", make, str(model)], cwd=STUB.parent, check=True, capture_output=True)
+    cells = [
+        "import pandas as pd\nfrom tiny import conversations\n%load_ext kaito_jupyter",
+        f"run = %kaito_tune pd.DataFrame(conversations(60)) --preset {model} --name {name} --max-steps 24 --batch-size 2",
+        "6 * 7",
+        "(await run).adapter.size > 0",
+    ]
+    notebook = jupyter.open(jupyter.write(f"{name}.ipynb", cells))
+    notebook.run(0)
+    notebook.run(1)
+    notebook.run(2)
+    assert "42" in notebook.text(2)
+    panel = notebook.panel(1)
+    expect(panel).to_have_attribute("data-state", "Succeeded", timeout=120_000)
+    assert shown(notebook, 1) == (24, 1, 24)
+    for text in ("loading", "tokenizing", "training", "saving", "Adapter", "Held-out prompts, before and after"):
+        expect(panel).to_contain_text(text)
+    notebook.run(3)
+    assert "True" in notebook.text(3)
