@@ -52,7 +52,8 @@ def split(line: str) -> Words:
     while at < len(line):
         c = line[at]
         if quote:
-            if c == "\\" and line[at + 1 : at + 2] in (quote, "\\"):
+            escapes = quote == '"' or brackets  # as in a shell, nothing is special between single quotes
+            if c == "\\" and escapes and line[at + 1 : at + 2] in (quote, "\\"):
                 text += line[at : at + 2] if brackets else line[at + 1]
                 at += 1
             elif c == quote:

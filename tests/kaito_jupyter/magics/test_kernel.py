@@ -55,26 +55,33 @@ def plain(text: str) -> str:
 def test_a_waited_run_leaves_picture_and_text_and_is_shown_once(execute: Callable[..., list[Any]]) -> None:
     waited, listed = execute("%kaito_tune df --preset a/b --max-steps 12 --name one --wait", "%kaito runs")
     kinds = [(o.output_type, sorted(o.get("data", {}))) for o in waited.outputs]
-    assert kinds == [
+    assert kinds == [  # a stream of warnings would show too
         ("stream", []),
         ("display_data", ["image/png", "text/plain"]),
         ("display_data", ["text/html", "text/plain"]),
-    ]
+    ], waited.outputs
     assert waited.outputs[0].text.startswith("kaito: lora on a/b: 40 rows (instruction), 4 of them held out, 12 steps")
     assert "one" in waited.outputs[1].data["text/plain"]
     assert "12" in waited.outputs[1].data["text/plain"]
     assert "Succeeded" in listed.outputs[0].data["text/plain"]
 
 
-def test_a_run_in_the_background_frees_the_kernel_at_once(execute: Callable[..., list[Any]]) -> None:
+def test_a_run_in_the_background_frees_the_kernel_at_once(
+    execute: Callable[..., list[Any]], trainer: Callable[..., None]
+) -> None:
+    trainer("--hang")
     started, free, awaited = execute(
-        "run = %kaito_tune df --preset a/b --max-steps 200 --set TrainingArguments.logging_steps=1",
+        "run = %kaito_tune df --preset a/b --max-steps 20",
         "print(run.done)",
-        "r = await run.wait()\nprint(r.state.state)",
+        "run.cancel()\n"
+        "try:\n"
+        "    await run.wait()\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, run.state.state)",
     )
     assert any("text/plain" in o.get("data", {}) for o in started.outputs)
     assert free.outputs[0].text == "False\n"
-    assert awaited.outputs[0].text == "Succeeded\n"
+    assert awaited.outputs[0].text == "RunFailed Cancelled\n"
 
 
 def test_a_run_as_a_value_shows_its_panel_once_in_each_cell(execute: Callable[..., list[Any]]) -> None:

@@ -1,4 +1,9 @@
+import contextlib
+import shlex
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaito_jupyter.magics.line import ExpansionError, expand, split
 
@@ -33,6 +38,20 @@ def test_a_line_splits_like_in_a_shell_but_keeps_brackets_whole(line: str, words
     found = split(line)
     assert [w.text for w in found.words] == words
     assert found.unclosed == ""
+
+
+@given(st.lists(st.text()))
+def test_quoted_words_come_back_as_they_were(words: list[str]) -> None:
+    assert [w.text for w in split(shlex.join(words)).words] == words
+
+
+@given(st.text(alphabet="ab ='\"\\#;[](){}$\n"))
+def test_no_line_is_too_odd_to_be_split_and_expanded(line: str) -> None:
+    found = split(line)
+    for word in found.words:
+        assert 0 <= word.begin < len(line)
+        with contextlib.suppress(ExpansionError):
+            expand(word.text, {"a": 1, "b": "$a {a}"})
 
 
 @pytest.mark.parametrize(("line", "mark"), [("df --name 'x", "'"), ('df "', '"'), ("df[1 --wait", "["), ("f({", "(")])
