@@ -4,6 +4,7 @@
 
     sources     DataSource, DataDestination, ResourceSpec, and their one-word forms
     model       TuningSpec, which ties the rest together
+    placement   how our own Job stands on its cluster: image, GPUs, queue, …
     rules       KAITO's webhook rules, one function each
     problems    all that is wrong with a spec on a target
     stock       what KAITO's own trainer cannot take
@@ -19,6 +20,7 @@ from .build import build_spec, read_config
 from .defaults import Default
 from .model import TARGETS, Target, TuningSpec
 from .options import find_option
+from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec, parse_destination, parse_source
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "DataDestination",
     "DataSource",
     "Default",
+    "Placement",
     "ResourceSpec",
     "Target",
     "TuningSpec",

@@ -15,6 +15,8 @@ from kaito_trainer.contract.sections import SECTION_NAMES, TRAINER_KEY, TrainerS
 from ..errors import SpecError
 from .model import Target, TuningSpec
 from .options import NAMES, Sections, assigned, coerced, find_option, sections_of, unknown
+from .placement import PATH as PLACEMENT
+from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec, parse_destination, parse_source
 from .text import load
 
@@ -34,6 +36,7 @@ def build_spec(
     instance_type: str | None = None,
     label_selector: Mapping[str, Any] | None = None,
     model_access_secret: str | None = None,
+    placement: Placement | Mapping[str, Any] | None = None,
     config: ConfigLike | Sequence[ConfigLike] | None = None,
     options: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
@@ -57,6 +60,11 @@ def build_spec(
         destination = replace(destination, image_push_secret=push_secret)
         if destination.image is None:
             wrong.append(Problem("--push-secret", "there is no image to push.", "Give --output image:REF with it."))
+    try:
+        placed = Placement.of(placement)
+    except TypeError as error:
+        placed = Placement()
+        wrong.append(Problem(PLACEMENT, *str(error).split(". ", 1)))
     spec = TuningSpec(
         preset=str(preset) if isinstance(preset, str | Path) else "",
         method=method,  # type: ignore[arg-type]  # checked below
@@ -67,6 +75,7 @@ def build_spec(
         resource=ResourceSpec(instance_type=instance_type, label_selector=label_selector or {}),
         model_access_secret=model_access_secret,
         config=merged,
+        placement=placed,
     )
     found += [*wrong, *(p for p in spec.problems(target) if p.severity == "error")]
     if found:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, kaito_defaults, total_steps, train_rows
 from kaito_trainer.contract.names import DATA_DIR
 
-from ..presets import find, gpus, is_path, resolve_model
+from ..presets import find, is_path, resolve_model
 
 if TYPE_CHECKING:
     from .model import Target, TuningSpec
@@ -64,8 +64,7 @@ class _Facts:
             return None  # `check` has more to say about them
         if not (arguments.max_steps or 0) > 0 and self.rows is None:
             return None
-        devices = gpus(self.spec.resource.instance_type) if self.target == "kaito" else 1
-        return total_steps(self.config, train_rows(self.config, self.rows or 0), devices)
+        return total_steps(self.config, train_rows(self.config, self.rows or 0), self.spec.gpus(self.target))
 
     @property
     def held_out(self) -> bool:

@@ -12,7 +12,6 @@ from kaito_trainer.contract import EPOCHS_DEFAULT, TrainingConfig, train_rows
 from kaito_trainer.contract.names import CONFIG_FILE
 from kaito_trainer.contract.problems import one_line
 
-from ..presets import gpus
 from .text import annotated, dump
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ INPUT_PATH_NOTE: Final = "kaito-jupyter/input-path"
 """Annotation: the data file's place, on this machine or in the input volume."""
 OUTPUT_PATH_NOTE: Final = "kaito-jupyter/output-path"
 """Annotation: the folder of this machine for the adapter."""
-NOTES: Final = (INPUT_NOTE, INPUT_PATH_NOTE, OUTPUT_PATH_NOTE)
+PLACEMENT_NOTE: Final = "kaito-jupyter/placement"
+"""Annotation: how our own Job is to stand on the cluster, as JSON."""
+NOTES: Final = (INPUT_NOTE, INPUT_PATH_NOTE, OUTPUT_PATH_NOTE, PLACEMENT_NOTE)
 
 
 def config_name(spec: TuningSpec) -> str:
@@ -56,6 +57,7 @@ def workspace(spec: TuningSpec, *, delivers: bool = False, with_config: bool = T
         else None,
         INPUT_PATH_NOTE: source.path,
         OUTPUT_PATH_NOTE: output.path,
+        PLACEMENT_NOTE: spec.placement.to_json() or None,
     }
     volume = source.volume_source
     if source.delivered and delivers:
@@ -141,7 +143,7 @@ def _head(spec: TuningSpec, target: Target | None, rows: int | None) -> Iterable
 
 def _steps(spec: TuningSpec, target: Target, rows: int) -> str:
     config = spec.effective_config(target, rows=rows)
-    t, devices = config.TrainingArguments, gpus(spec.resource.instance_type) if target == "kaito" else 1
+    t, devices = config.TrainingArguments, spec.gpus(target)
     trained = train_rows(config, rows)
     factors = [str(t.per_device_train_batch_size or 1)]
     factors += [str(n) for n in (t.gradient_accumulation_steps or 1, devices) if n != 1]

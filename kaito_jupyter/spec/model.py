@@ -11,6 +11,7 @@ from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps,
 
 from ..presets import find, gpus
 from .defaults import Default, choose
+from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec
 
 Target = Literal["local", "job", "kaito"]
@@ -44,6 +45,15 @@ class TuningSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the Workspace (a queue's name, for example)."""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    placement: Placement = field(default_factory=Placement)
+    """How our own Job stands on its cluster; KAITO does not see it."""
+
+    def gpus(self, target: Target) -> int:
+        """GPUs that a run uses there: one process each. Locally it is one process, whatever there is."""
+        if target == "local":
+            return 1
+        told = self.placement.gpus if target == "job" else None
+        return gpus(self.resource.instance_type) if not isinstance(told, int) else max(1, told)
 
     def problems(self, target: Target = "local") -> list[Problem]:
         """All that is wrong with it on that target, errors, warnings and notes, each with its path."""
@@ -62,12 +72,10 @@ class TuningSpec:
     def total_steps(self, rows: int, devices: int | None = None, *, target: Target = "local") -> int:
         """Optimiser steps of a run over that many rows, those held out included.
 
-        `devices`: GPUs that share the work; by default those of the node for KAITO, else one.
+        `devices`: GPUs that share the work; by default those of the node on a cluster, and one here.
         """
         config = self.effective_config(target, rows=rows)
-        if devices is None:
-            devices = gpus(self.resource.instance_type) if target == "kaito" else 1
-        return total_steps(config, train_rows(config, rows), devices)
+        return total_steps(config, train_rows(config, rows), devices or self.gpus(target))
 
     def resolved(self, target: Target, *, rows: int | None = None) -> Self:
         """A copy in which all that was left open is filled in for that target: name, node labels, configuration."""

@@ -33,6 +33,8 @@ def problems(spec: TuningSpec, target: Target) -> list[Problem]:
     ]
     if target == "kaito":
         found += stock.problems(spec)
+    if target == "job":
+        found += spec.placement.problems()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ from kaito_trainer.contract.names import CONFIG_FILE
 from kaito_trainer.contract.problems import close_match, listing, shown
 
 from ..errors import SpecError
-from .documents import API_VERSION, INPUT_NOTE, INPUT_PATH_NOTE, MANAGED_BY, NOTES, OUTPUT_PATH_NOTE
+from .documents import API_VERSION, INPUT_NOTE, INPUT_PATH_NOTE, MANAGED_BY, NOTES, OUTPUT_PATH_NOTE, PLACEMENT_NOTE
+from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec
 from .text import load
 
@@ -74,7 +76,18 @@ def _read_workspace(r: _Reader, ws: Mapping[str, Any], config_maps: list[Mapping
         "config": _read_config_map(r, r.text("tuning.config", tuning), config_maps),
         "labels": labels,
         "annotations": {k: v for k, v in notes.items() if k not in NOTES},
+        "placement": _read_placement(r, notes.get(PLACEMENT_NOTE)),
     }
+
+
+def _read_placement(r: _Reader, text: Any) -> Placement:
+    if text is None:
+        return Placement()
+    try:
+        return Placement.of(json.loads(text))
+    except (TypeError, ValueError, AttributeError) as error:
+        r.problem(f"metadata.annotations.{PLACEMENT_NOTE}", f"{error}", "Write a placement's fields as JSON.")
+        return Placement()
 
 
 def _read_input(r: _Reader, given: Mapping[str, Any], notes: Mapping[str, Any], delivered: str) -> DataSource:

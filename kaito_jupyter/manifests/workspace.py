@@ -1,14 +1,13 @@
-"""What a cluster is sent for a spec: Kubernetes objects as dicts, complete and ready to apply. Pure.
+"""The objects that KAITO's operator works from.
 
-How a spec is written as Workspace and ConfigMap, and read back, is the spec's own matter (`spec.documents`); here stand the
-objects that a backend creates from it.
+How a spec is written as Workspace and ConfigMap, and read back, is the spec's own matter (`spec.documents`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .spec import TuningSpec
+from ..spec import TuningSpec
 
 
 def workspace(spec: TuningSpec, rows: int | None = None) -> dict[str, Any]:
