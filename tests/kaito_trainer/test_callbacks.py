@@ -55,6 +55,17 @@ def test_a_long_run_tells_its_curve_now_and_then_thinned_and_whole_at_the_end() 
     assert "grad_norm" not in told[-1].columns, "columns without a number are left out"
 
 
+def test_the_curve_so_far_costs_a_very_long_run_little_memory_and_log() -> None:
+    loop = Loop(20_000)
+    for i in range(20_000):
+        loop.step(loss=float(i), num_tokens=10.0 * i)
+    assert len(loop.of("history")) < 40
+    assert len(loop.callback._logs) < 4 * HISTORY_POINTS
+    last = loop.of("history")[-1].columns["global_step"]
+    assert last[0] < 60, "it begins at the beginning"
+    assert last == sorted(set(last))
+
+
 def test_what_is_no_steps_numbers_is_no_log() -> None:
     loop = Loop(2)
     loop.call("on_log", logs={"eval_loss": 1.0})

@@ -14,7 +14,9 @@ from .contract.events import HISTORY_POINTS, Evaluate, Generate, History, Log, P
 from .stop import Stop
 
 HISTORY_EVERY: Final = 200
-"""Logged steps between two `history` events."""
+"""Logged steps between two `history` events at first; later a tenth of those so far, so that they cost the log little."""
+HISTORY_RARELY: Final = 5000
+"""The most logged steps between two of them: what a log's rotation may lose is bounded by it."""
 Sampler = Callable[[], list[dict[str, str]]]
 
 
@@ -35,7 +37,9 @@ class EventCallback(TrainerCallback):
         self._clock = 0.0  # when the present step began
         self._seconds = 0.0  # spent in steps since the last log
         self._tokens = 0.0  # seen at the last log
-        self._logs: list[Log] = []
+        self._logged = 0
+        self._next_history = HISTORY_EVERY
+        self._logs: list[Log] = []  # thinned: memory does not grow with the run
         self._evaluations: list[Evaluate] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -81,8 +85,12 @@ class EventCallback(TrainerCallback):
             device_memory_bytes=peak_memory(),
         )
         self._logs.append(log)
+        if len(self._logs) >= 4 * HISTORY_POINTS:
+            self._logs = self._logs[::-1][::2][::-1]
         self._emit(log)
-        if len(self._logs) % HISTORY_EVERY == 0:
+        self._logged += 1
+        if self._logged >= self._next_history:
+            self._next_history = self._logged + min(HISTORY_RARELY, max(HISTORY_EVERY, self._logged // 10))
             self.history(state.max_steps)
 
     def on_evaluate(
