@@ -59,7 +59,9 @@ def test_runs_live_in_the_users_state_folder(monkeypatch: pytest.MonkeyPatch, tm
     assert default_root() == tmp_path / "kaito-jupyter" / "runs"
 
 
-def test_a_run_is_a_folder_that_the_trainer_works_in(local: Local, job: Job, ended: Ended, small_dataset: Dataset) -> None:
+def test_a_run_is_a_folder_that_the_trainer_works_in(
+    local: Local, job: Job, ended: Ended, small_dataset: Dataset
+) -> None:
     backend = local("--steps", "5")
     ref = backend.submit(job(options={"max_steps": 5, "LoraConfig.r": 16}))
     assert ref == RunRef("local", "first", "default", str(backend.root / "default" / "first"))
