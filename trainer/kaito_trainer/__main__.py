@@ -1,4 +1,4 @@
-"""`python -m kaito_trainer`: train as a KAITO config says, or import a GGUF model.
+"""`python -m kaito_trainer`: train as a KAITO config says, do the work beside it in a pod, or import a GGUF model.
 
 What is wrong with the configuration is said before torch is imported: that takes a tenth of a second instead of ten.
 Exit codes of `train`: 0 completed, 1 failed (an `error` event has said why), 143 or 130 cancelled by a signal.
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from . import failures, results
+from . import beside, failures, results
 from .contract import Problem, TrainingConfig, check
 from .contract.events import Phase
 from .contract.names import MOUNT_ROOT
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training.add_argument(
         "--mount-root", type=Path, default=Path(MOUNT_ROOT), help=f"folder that stands for {MOUNT_ROOT} in all paths"
     )
+    beside.add_commands(commands)
     gguf = commands.add_parser("import-gguf", help="convert a GGUF model to a model folder, once")
     gguf.add_argument("source", help="a .gguf file, a folder with one, or an installed Python package with one")
     gguf.add_argument("destination", type=Path, help="the model folder to make")
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     if options.command == "import-gguf":
         return import_gguf(options.source, options.destination)
+    if options.command in ("download", "push"):
+        return beside.run(options)
     return train(options.config, Places(options.mount_root.absolute()))
 
 

@@ -75,7 +75,8 @@ def check_push(reference: str, *, auth_files: tuple[Path, ...] = ()) -> None:
     try:
         oci.Image(reference, auth_files=auth_files).check_push()
     except oci.RegistryError as error:
-        raise Failure(error.kind, error.message, error.remedy) from None
+        kind = error.kind if error.kind == "registry-auth" else "push"
+        raise Failure(kind, error.message, error.remedy) from None
 
 
 def push(results: Path, reference: str, *, model: str, emit: Emit, auth_files: tuple[Path, ...] = ()) -> str:
