@@ -137,7 +137,9 @@ def unreachable(asked: Asked, server: str, error: Exception) -> Unreachable:
         return silent
     if isinstance(error, urllib3.exceptions.ProxyError):
         return Unreachable(asked, f"the proxy on the way to {address} does not work: {plain(str(error))}")
-    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
+    # A handshake that was cut says nothing about trust: a restarting server or a load balancer does that.
+    cut = any(isinstance(e, ssl.SSLEOFError | ConnectionError) for e in (error, *error.args))
+    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError) and not cut:
         return Untrusted(asked, f"no trusted connection to {address}: {plain(str(error))}")
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return Unreachable(asked, f"the name of {address} is unknown here")
