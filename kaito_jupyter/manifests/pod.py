@@ -131,7 +131,7 @@ class _Pod:
         if placement.env_from:
             container["envFrom"] = [{"secretRef": {"name": name}} for name in placement.env_from]
         if placement.gpus != 0:
-            container["resources"] = {"limits": {GPU: count}}  # a GPU's request is its limit
+            container["resources"] = {"limits": {GPU: str(count)}}  # a GPU's request is its limit
         return container
 
     def _downloader(self) -> Json:

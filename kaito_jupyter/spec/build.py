@@ -64,7 +64,7 @@ def build_spec(
         placed = Placement.of(placement)
     except TypeError as error:
         placed = Placement()
-        wrong.append(Problem(PLACEMENT, *str(error).split(". ", 1)))
+        wrong.append(Problem(PLACEMENT, str(error), ""))
     spec = TuningSpec(
         preset=str(preset) if isinstance(preset, str | Path) else "",
         method=method,  # type: ignore[arg-type]  # checked below

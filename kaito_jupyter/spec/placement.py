@@ -56,7 +56,7 @@ class Placement:
         """From a mapping of field names. Takes any values (`problems` says what is wrong); raises TypeError for unknown fields."""
         if given is None or isinstance(given, Placement):
             return given or cls()
-        values = {}
+        values: dict[str, Any] = {}
         for name, value in given.items():
             if name not in NAMES:
                 near = close_match(str(name), NAMES) or f"The fields are {listing(NAMES, 'and')}."
@@ -90,26 +90,22 @@ class Placement:
             yield Problem(f"{PATH}.queue", *wrong)
         for name, least in (("gpus", 0), ("backoff_limit", 0), ("deadline", 1), ("keep", 0)):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            if value is not None and (not _whole(value) or value < least):
                 yield Problem(
                     f"{PATH}.{name}", f"{shown(value)} is not allowed.", f"Use a whole number from {least} on."
                 )
-        if not isinstance(self.node_selector, Mapping):
-            yield Problem(
-                f"{PATH}.node_selector", f"{shown(self.node_selector)} is no mapping.", "Write {label: value}."
-            )
-        else:
-            for key, value in self.node_selector.items():
-                if wrong := rules.label_pair(key, value):
-                    yield Problem(f"{PATH}.node_selector", *wrong)
+        for name in ("node_selector", "env", "pod_template"):
+            if not _is_mapping(value := getattr(self, name)):
+                yield Problem(f"{PATH}.{name}", f"{shown(value)} is no mapping.", "Write {name: value}.")
+        for key, value in self.node_selector.items() if _is_mapping(self.node_selector) else ():
+            if wrong := rules.label_pair(key, value):
+                yield Problem(f"{PATH}.node_selector", *wrong)
         yield from self._environment()
         yield from self._template()
 
     def _environment(self) -> Iterator[Problem]:
-        if not isinstance(self.env, Mapping):
-            yield Problem(f"{PATH}.env", f"{shown(self.env)} is no mapping.", "Write {NAME: value}.")
-            return
-        for name, value in self.env.items():
+        given: Mapping[Any, Any] = self.env
+        for name, value in given.items() if _is_mapping(given) else ():
             path = f"{PATH}.env.{name}"
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
                 yield Problem(path, f"{shown(name)} is no name of a variable.", "Use letters, digits and _.")
@@ -120,18 +116,23 @@ class Placement:
                 yield Problem(path, why, "Put it into a Secret, and name that with env_from.")
 
     def _template(self) -> Iterator[Problem]:
-        path, template = f"{PATH}.pod_template", self.pod_template
-        if not isinstance(template, Mapping):
-            yield Problem(path, f"{shown(template)} is no mapping.", "Write it like {spec: {hostNetwork: true}}.")
-            return
-        for name in template:
+        for name in self.pod_template if _is_mapping(self.pod_template) else ():
             if name not in ("metadata", "spec"):
-                yield Problem(f"{path}.{name}", "a pod template has metadata and spec only.", "Put it below spec.")
+                path = f"{PATH}.pod_template.{name}"
+                yield Problem(path, "a pod template has metadata and spec only.", "Put it below spec.")
 
 
 NAMES: Final = tuple(f.name for f in fields(Placement))
 _LISTS: Final = ("image_pull_secrets", "tolerations", "env_from")
 _FIELDS: Final = {f.name: f for f in fields(Placement)}
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _default(name: str) -> Any:
