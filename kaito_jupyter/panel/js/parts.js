@@ -41,8 +41,9 @@ export function trouble(slot, s) {
 }
 
 export function timeline(slot, s, now) {
-  const phases = s.phases || [];
   const over = ended(s);
+  // Most runs wait for less than a moment: that is not worth a place.
+  const phases = (s.phases || []).filter(([name, began, until]) => name !== "pending" || !(until - began < 1));
   const text = phases.map(([name, began, until]) => {
     const end = known(until) ? until : over ? s.ended : now;
     return [name, known(began) && known(end) ? Math.max(0, end - began) : NaN];

@@ -194,7 +194,6 @@ export class View {
     if (part === null) this.progress.removeAttribute("value");
     else this.progress.value = part;
     say(this.percent, part === null || s.state === "Pending" ? "" : `${Math.floor(100 * part)} %`);
-    this.updateNumbers(s);
     trouble(this.trouble, s);
     samples(this.samples, s);
     this.updateAdapter(s);
@@ -211,6 +210,7 @@ export class View {
     this.root.classList.toggle("kaito-bare", over && empty);
     this.canvas.setAttribute("aria-label", this.chart.words());
     this.chart.draw();
+    this.updateNumbers(s);
     this.tick();
   }
 
@@ -226,7 +226,8 @@ export class View {
       say(this.numbers[key].value, value);
       say(this.numbers[key].note, note || "");
     };
-    set("loss", short(s.loss), rows.length > 1 ? `from ${short(rows.loss[0])}` : "");
+    const { smooth } = this.chart;
+    set("loss", short(s.loss), rows.length > 1 && smooth.length ? `smoothed ${short(smooth.values[smooth.length - 1])}` : "");
     const base = evaluations.length ? evaluations.loss[0] : NaN;
     const many = evaluations.length > 1;
     set("held", short(s.eval_loss), many ? `${change(base, s.eval_loss)} from ${short(base)}` : evaluations.length ? `at step ${count(evaluations.step[0])}` : s.eval_rows === 0 ? "no rows held out" : "");
