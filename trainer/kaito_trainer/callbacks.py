@@ -39,7 +39,9 @@ class EventCallback(TrainerCallback):
         self._tokens = 0.0  # seen at the last log
         self._logged = 0
         self._next_history = HISTORY_EVERY
-        self._logs: list[Log] = []  # thinned: memory does not grow with the run
+        self._logs: list[Log] = []  # each so many, and the latest: memory does not grow with the run
+        self._stride = 1
+        self._latest: Log | None = None
         self._evaluations: list[Evaluate] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -84,11 +86,13 @@ class EventCallback(TrainerCallback):
             mean_token_accuracy=_rounded(logs.get("mean_token_accuracy")),
             device_memory_bytes=peak_memory(),
         )
-        self._logs.append(log)
-        if len(self._logs) >= 4 * HISTORY_POINTS:
-            self._logs = self._logs[::-1][::2][::-1]
-        self._emit(log)
+        self._latest = log
         self._logged += 1
+        if (self._logged - 1) % self._stride == 0:
+            self._logs.append(log)
+            if len(self._logs) >= 4 * HISTORY_POINTS:
+                self._logs, self._stride = self._logs[::2], self._stride * 2
+        self._emit(log)
         if self._logged >= self._next_history:
             self._next_history = self._logged + min(HISTORY_RARELY, max(HISTORY_EVERY, self._logged // 10))
             self.history(state.max_steps)
@@ -117,10 +121,11 @@ class EventCallback(TrainerCallback):
 
     def history(self, max_steps: int) -> None:
         """Tell the curve so far, thinned to what one event may carry; the latest point is always in it."""
-        if not self._logs:
+        if self._latest is None:
             return
-        stride = -(-len(self._logs) // HISTORY_POINTS)
-        points = self._logs[::-1][::stride][::-1]
+        logs = self._logs if self._logs[-1] is self._latest else [*self._logs, self._latest]
+        stride = -(-len(logs) // HISTORY_POINTS)
+        points = logs[::-1][::stride][::-1]
         names = [f.name for f in dataclasses.fields(Log)]
         columns = {name: [getattr(point, name) for point in points] for name in names}
         stride = -(-len(self._evaluations) // HISTORY_POINTS) or 1
