@@ -8,6 +8,7 @@ down: the reader's next byte is an end of file. Works while the request waits fo
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -24,6 +25,9 @@ from .refusals import Asked, Unreachable, Untrusted, plain
 CONNECT_TIMEOUT: Final = 5.0
 POOL_SIZE: Final = 32
 """Connections kept open to the API server when idle."""
+
+_DISTRUST = re.compile("CERT|UNKNOWN_CA|WRONG_VERSION|HANDSHAKE_FAILURE|PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|match")
+"""In OpenSSL's words for what will not pass by itself. A connection that is cut in a handshake is an SSL error, too."""
 
 _current = threading.local()
 

@@ -89,7 +89,7 @@ class JobJudge:
 def of_job(job: Json, view: View, main: str | None = None) -> Status:
     """How a run stands that is this Job. `Failed` only when nothing will be tried again."""
     limit = (job.get("spec") or {}).get("backoffLimit", BACKOFF_DEFAULT)
-    mine = [pod for pod in view.pods if _owned(pod, job)] or view.pods
+    mine = [pod for pod in view.pods if _owned(pod, job)]
     known = Status("Pending", created=p.created(job), started=_first_start(mine, main))
     done = p.condition(job, "Complete")
     if done is not None and done.get("status") == "True":

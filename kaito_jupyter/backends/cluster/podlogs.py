@@ -24,6 +24,8 @@ PATIENCE: Final = 60.0
 """Seconds for which the log of a container that has ended is asked for, while it cannot be had (its node is down)."""
 PATIENCE_REFUSED: Final = 10.0
 """The same when the node says that it has no such log (any more)."""
+PATIENCE_REMOVED: Final = 2.0
+"""The same when the log was followed until the node ended it: what is removed then was read."""
 SHORT_ANSWERS: Final = 3
 """An answer that ends before what was read already was cut off; that often in a row, the log was emptied."""
 NOT_YET: Final = 0.25
@@ -99,7 +101,8 @@ def follow(
         elif reader.fresh or reader.silent:
             pause.reset()  # it was alive (or may be: nothing was written); go on at once
         elif dead_since is not None and time.monotonic() - dead_since > min(patience, reader.patience):
-            yield reader.word(f"the end of {source.container}'s log cannot be had: {reader.error}")
+            if not reader.ended_well:
+                yield reader.word(f"the end of {source.container}'s log cannot be had: {reader.error}")
             return
         else:
             stop.wait(LOGIN_PAUSE if reader.login_refused else pause.next())
@@ -121,10 +124,18 @@ class _Reader:
         self.gone = False
         """Whether there is no such pod any more."""
         self.login_refused = False
-        self.patience = PATIENCE
-        """How long to go on with the last error."""
+        self.ended_well = False
+        """Whether the last answer that was a log was a stream to its end."""
         self.error = ""
+        self._refused = False
         self._short = 0
+
+    @property
+    def patience(self) -> float:
+        """How long to go on with the last error, in seconds."""
+        if not self._refused:
+            return PATIENCE
+        return PATIENCE_REMOVED if self.ended_well else PATIENCE_REFUSED
 
     def attempt(self, options: dict[str, str], to_the_end: bool = False) -> Iterator[Chunk]:
         """One request. `to_the_end`: the container has ended, so a last line without a newline is whole."""
@@ -137,8 +148,11 @@ class _Reader:
                 if to_the_end:
                     yield from self._accept(replay, lines.finish())
             self.error = " ".join(lines.remarks)
+            self._refused = bool(self.error)
             self._short = self._short + 1 if replay.replaying else 0
             self.complete = not self.error and self._short in (0, SHORT_ANSWERS)
+            if self.complete:
+                self.ended_well = "follow" in options
         except Stopped:
             pass
         except NotFound as e:
@@ -149,7 +163,8 @@ class _Reader:
             if not e.passing and e.code != 400 and not self.login_refused:
                 raise
             self.error = str(e)
-            self.patience = PATIENCE_REFUSED if e.code == 400 else PATIENCE
+            self._refused = e.code == 400
+            self.ended_well = self.ended_well and self._refused
             self.silent = isinstance(e, Unreachable) and e.silent and bool(options.get("follow"))
             if not self.silent:
                 _log.debug("log of %s goes on after: %s", self._source, e)

@@ -38,7 +38,7 @@ CAUSES_SHOWN: Final = 12
 _WORDS = {"get": "read", "apply": "write", "patch": "change"}
 _RIGHTS = {"apply": ("create", "patch")}
 _USER = re.compile(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"')
-_TYPED = re.compile(r"failed to create typed patch object \([^)]*\): ?(?:errors:)?(.*)", re.DOTALL)
+_TYPED = re.compile(r"failed to create typed patch object(?: \([^)]*\))?: ?(?:errors:)?(.*)", re.DOTALL)
 _STRICT = re.compile(r'(?:unknown|duplicate) field "[^"]*"')
 _CREDENTIAL = re.compile(
     r"://[^/@\s]+@"  # user:password in a URL

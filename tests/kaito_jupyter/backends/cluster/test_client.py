@@ -256,6 +256,23 @@ def test_a_server_that_nobody_has_signed_for(tmp_path: Path, server: ApiServer, 
         client.list(PODS)
 
 
+def test_a_connection_that_is_cut_in_the_handshake_may_stand_the_next_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+
+        def cut() -> None:
+            for _ in range(transport.ATTEMPTS):
+                rude.accept()[0].close()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        address = f"https://127.0.0.1:{rude.getsockname()[1]}"
+        client = Client.connect(kubeconfig=kubeconfig(tmp_path / "c", address, "t"))
+        with pytest.raises(Unreachable, match="broke off") as refused:
+            client.list(PODS)
+        thread.join()
+    assert refused.value.passing
+
+
 def test_a_broken_answer_is_no_whole_one(server: ApiServer, client: Client) -> None:
     server.script = [Answer(pieces=[b"a\n", b"b"], cut=True)]
     got: list[bytes] = []

@@ -116,6 +116,17 @@ TABLE: list[tuple[str, r.Asked, int, bytes, type[r.ClusterError], str]] = [
         "cannot write workspaces `run-1` in namespace team-a: 1 thing is wrong in it (500):\n  .a: field not declared",
     ),
     (
+        "the same from an older server",
+        r.Asked.of("apply", CONFIG_MAPS, "team-a", "x"),
+        500,
+        status("failed to create typed patch object: .dada: field not declared in schema"),
+        r.Invalid,
+        (
+            "cannot write configmaps `x` in namespace team-a: 1 thing is wrong in it (500):\n"
+            "  .dada: field not declared in schema"
+        ),
+    ),
+    (
         "several causes",
         APPLY_JOB,
         422,
