@@ -124,6 +124,19 @@ def test_long_lines_odd_bytes_and_a_missing_newline_arrive_as_they_were_written(
     ]
 
 
+def test_a_log_that_is_rotated_goes_on_and_what_is_lost_is_told(client: Client, image: str) -> None:
+    # 12 MB: kubelets rotate at 10 MiB by default, looking every 10 s.
+    code = "import time\nfor i in range(120_000):\n    print('line', i, 'x' * 90)\n    i < 118_500 or time.sleep(0.012)"
+    client.apply(job("rotated", image, python(code)))
+    with Following(client, "rotated") as followed:
+        followed.end()
+    numbers = [int(line.split()[1]) for line in followed.lines()]
+    assert numbers == sorted(set(numbers)), "none twice, none out of order"
+    assert numbers[-1] == 119_999
+    if len(numbers) < 120_000:
+        assert followed.lines("kaito-jupyter") == ["main's log was rotated: lines may be missing here"]
+
+
 def test_a_trainer_dead_behind_its_sidecar_has_failed_though_the_pod_runs(client: Client, image: str) -> None:
     main = shell("echo about to die; exit 137")
     client.apply(job("dead", image, main, sidecars={"pusher": shell("sleep 600")}))
