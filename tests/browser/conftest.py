@@ -1,4 +1,4 @@
-"""One Jupyter server and one headless Chromium for all browser tests; a page and fresh kernels for each."""
+"""One Jupyter server for all browser tests, one headless Chromium for a module's; a page and fresh kernels for each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+# A module's, no session's: while Playwright is open, an event loop runs in this thread, which other tests must not meet.
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
