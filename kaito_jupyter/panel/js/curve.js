@@ -17,7 +17,7 @@ export function lowerBound(values, limit) {
  * length. It changes when the number of rows has doubled, not with each row.
  */
 export function weight(share, length) {
-  return share > 0 && length ? 0.5 ** (1 / Math.max(1, share * 2 ** Math.ceil(Math.log2(length)))) : 0;
+  return share > 0 && length ? 0.5 ** (1 / Math.max(2, share * 2 ** Math.ceil(Math.log2(length)))) : 0;
 }
 
 /** An exponential moving average that grows with its data; early values are not pulled to zero (as in Adam). */

@@ -34,7 +34,7 @@ function figure(label) {
 export class View {
   constructor(store) {
     this.store = store;
-    this.look = { smoothing: SMOOTHING * 0.4 ** 2, log: false, loss: true, held: true, rate: false };
+    this.look = { smoothing: SMOOTHING * 0.36 ** 2, log: false, loss: true, held: true, rate: false };
     this.asked = { cancel: 0, cancelled: 0, logs: 0 };
     this.spoken = { text: "", at: 0, mark: "" };
     this.frame = 0;
