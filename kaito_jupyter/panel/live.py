@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import re
 import sys
 import threading
 import time
@@ -20,12 +19,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
-from kaito_trainer.contract import decode
-
 from ..errors import KaitoError
 from ..status import TERMINAL
 from . import bundle, still
 from .feed import Feed, Message, Shown
+from .lines import readable
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +36,6 @@ PICTURE_EVERY: Final = 15.0
 FINAL_SCALE: Final = 2.0
 """The last picture's pixels for each of the page's: it stays, so it is made for sharp screens."""
 LOG_LINES: Final = 300
-LOG_WIDTH: Final = 600
-LOG_FACTS: Final = ("global_step", "epoch", "loss", "learning_rate")
-"""What a `log` event says in the list of log lines; the rest is shown better elsewhere."""
-_UNSEEN: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FINISH: Final = 30.0
 """The most seconds that the end of a run waits for its last picture, so that a headless notebook's last cell holds it."""
 
@@ -236,22 +230,3 @@ def picture(run: Shown, scale: float = 1.0) -> bytes | None:
     with run.lock:
         there = len(run.state.series) or len(run.state.evaluations)
         return png(run.state, title=run.name, scale=scale) if there else None
-
-
-def readable(line: str) -> str:
-    """A log line as people read it: an event as its type and what counts, a progress bar's last stand; never long.
-
-    Colours, cursor movements and marks that turn the direction of writing are left out.
-    """
-    event = decode(line)
-    if event is not None:
-        facts = {key: value for key, value in event.data.items() if event.type != "log" or key in LOG_FACTS}
-        line = f"[{event.type}] {' '.join(f'{key}={_value(value)}' for key, value in facts.items())}"
-    line = _UNSEEN.sub("", line.rstrip("\r\n").rpartition("\r")[2])
-    return line if len(line) <= LOG_WIDTH else f"{line[:LOG_WIDTH]} …"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return f"({len(value)})" if isinstance(value, list | dict) else str(value)

@@ -7,6 +7,8 @@
 
 import "uplot/dist/uPlot.min.css";
 import "./panel.css";
+import "./chart.css";
+import "./parts.css";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
