@@ -1,7 +1,11 @@
 """The live panel of a run in a notebook, and its stills.
 
-`feed` makes the messages, `widget` carries them, `live` says when and from which thread, `bundle` and `still` are what
-the notebook's file keeps. The page's side is in `js/`, built into `static/` (see `hatch_build.py`).
+::
+
+    feed    what is sent to the page: only what is new       bundle  what the notebook's outputs hold
+    widget  carries it (anywidget)                           still   an ended run as HTML that needs nothing
+    live    who sends what, when, from which thread          lines   a log's lines for people
+    text    a run in a terminal                              js/     the page's side, built into static/
 """
 
 from __future__ import annotations
