@@ -9,5 +9,6 @@ evaluated, and no text makes it raise.
 from .bars import visible
 from .errors import REMEDIES, explain
 from .reader import Reader
+from .tools import explain_tool
 
-__all__ = ["REMEDIES", "Reader", "explain", "visible"]
+__all__ = ["REMEDIES", "Reader", "explain", "explain_tool", "visible"]

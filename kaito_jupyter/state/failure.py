@@ -8,13 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from kaito_trainer.contract.events import ERROR_KINDS
 
-from ..hf_logs import REMEDIES, explain
+from ..hf_logs import REMEDIES, explain, explain_tool
 from ..status import Status
 
 LAST_LINES: Final = 8
 """Lines of the log that stand in for an explanation."""
 OUTSIDE: Final = ("killed", "reboot", "out-of-memory", "disk-full")
 """Kinds that a backend sees better than a trainer that only knows that it crashed."""
+
+_REFINED: Final = {"registry-auth": ("download", "push"), "disk-full": ("download", "push")}
+"""Kinds that a log tells more exactly than a backend, which only saw what step failed."""
 
 
 class Failure(NamedTuple):
@@ -54,8 +57,8 @@ def merge(said: Failure | None, status: Status | None, output: Iterable[str]) ->
     if not failed or status is None:
         return None
     tail = tuple(reversed(list(islice(output, 200))))
-    known = None if status.kind in ("killed", "reboot") else explain(tail)
-    if known is not None and status.kind in ("", "crash", known.kind):
+    known = None if status.kind in ("killed", "reboot") else explain(tail) or explain_tool(tail)
+    if known is not None and status.kind in ("", "crash", known.kind, *_REFINED.get(known.kind, ())):
         return Failure(known.kind, known.message, known.remedy or REMEDIES.get(known.kind, ""), tail[-LAST_LINES:])
     kind = status.kind or "crash"
     message = status.reason or ERROR_KINDS.get(kind, kind)

@@ -163,6 +163,9 @@ def kind_of(pod: Json, who: p.Container | None) -> str:
         return "killed"
     if who is not None and who.ending is not None and (who.ending.exit_code < 0 or who.ending.reason == "OOMKilled"):
         return "killed"
+    if who is not None and who.failed and who.role != "main":
+        # What stands before a trainer fetches, what stands beside it pushes.
+        return "push" if who.role == "sidecar" else "model" if who.name.startswith("model") else "download"
     return ""
 
 

@@ -246,12 +246,16 @@ def why_ended(pod: Json, main: str | None = None) -> tuple[Container | None, str
 
 
 def dead_behind_sidecars(pod: Json, main: str | None = None) -> tuple[Container, list[str]] | None:
-    """The trainer that failed, and the containers that still run beside it; None when that is not the case.
+    """The container that failed, and those that still run beside it and wait for it; None when that is not the case.
 
-    KAITO's pod with an image output stays so for ever: its pusher waits for a file that will not come.
+    KAITO's pod with an image output stays so for ever: its pusher waits for a file that will not come. So it stays when the trainer
+    has done well and the pusher failed: nobody ends the container that holds the pod open.
     """
     each = containers(pod, main)
     dead = next((c for c in each if c.role == "main" and c.failed), None)
+    trained = any(c.role == "main" and c.phase == "ended" and not c.failed for c in each)
+    if trained and (pod.get("spec") or {}).get("restartPolicy", "Never") == "Never":
+        dead = next((c for c in each if c.role == "sidecar" and c.failed), None)
     alive = [c.name for c in each if c.phase == "running"]
     return (dead, alive) if dead and alive else None
 

@@ -48,6 +48,13 @@ TABLE: list[tuple[str, Json, list[Json], str, str]] = [
         "trainer ended with exit code 1, and pusher and pause still run beside it",
     ),
     (
+        "trained, and not pushed",
+        job(),
+        [pod(main=ended(), sidecars={"pusher": ended(1), "pause": running()})],
+        "Failed",
+        "pusher ended with exit code 1, and pause still runs beside it",
+    ),
+    (
         "failed, and the Job has not decided",
         job(),
         [DEAD],
@@ -101,6 +108,19 @@ def test_how_a_run_stands(job_now: Json, pods: list[Json], state: str, reason: s
 def test_a_failure_tells_kind_code_and_time() -> None:
     status = judged(job("Failed", reason="BackoffLimitExceeded"), DEAD)
     assert (status.kind, status.exit_code, status.ended) == ("killed", -9, ENDED_AT)
+
+
+@pytest.mark.parametrize(
+    ("pods", "kind"),
+    [
+        (pod(main=ended(), sidecars={"pusher": ended(1), "pause": running()}), "push"),
+        (pod("Failed", init={"puller": ended(1)}, main=waiting("PodInitializing")), "download"),
+        (pod("Failed", init={"model-weights-downloader": ended(1)}, main=waiting("PodInitializing")), "model"),
+        (pod(main=ended(1), sidecars=SIDECARS), ""),
+    ],
+)
+def test_the_container_that_failed_tells_what_failed(pods: Json, kind: str) -> None:
+    assert judged(job(), pods).kind == kind
 
 
 def test_a_retry_that_succeeds_is_a_success_without_a_trace_of_failure() -> None:
