@@ -22,8 +22,8 @@ from .cluster import pods as p
 from .cluster.client import Client
 from .cluster.follow import follow, snapshot
 from .cluster.logs import whole_log
-from .cluster.refusals import Denied, Invalid, NotFound
-from .cluster.resources import WORKSPACES, resource_of
+from .cluster.refusals import Denied, Forbidden, Invalid, NotFound
+from .cluster.resources import SECRETS, WORKSPACES, resource_of
 from .data_map import data_map
 from .workspace_judge import WorkspaceJudge, of_workspace
 
@@ -49,13 +49,37 @@ class KaitoBackend:
         return f"KaitoBackend({self.client.context!r}, namespace={self.client.namespace!r})"
 
     def problems(self, spec: TuningSpec) -> list[Problem]:
-        found = []
+        found: list[Problem] = []
         if not self.client.serves(WORKSPACES):
             message = f"the cluster {self.client.context} has no Workspaces: KAITO is not installed there."
-            found.append(Problem("backend", message, 'Use the backend "job", or have KAITO installed.'))
-        elif spec.name and (live := self.client.find(WORKSPACES, spec.name, spec.namespace)):
+            return [Problem("backend", message, 'Use the backend "job", or have KAITO installed.')]
+        found += self._secrets(spec)
+        if spec.name and (live := self.client.find(WORKSPACES, spec.name, spec.namespace)):
             found += _against(live, spec)
         return found
+
+    def _secrets(self, spec: TuningSpec) -> list[Problem]:
+        """Secrets that are named and not there: KAITO looks for none, and a pod that lacks one waits for ever.
+
+        Who may not read secrets is told nothing.
+        """
+        named = [(f"tuning.input.imagePullSecrets[{i}]", s) for i, s in enumerate(spec.input.image_pull_secrets)]
+        if spec.output.image and spec.output.image_push_secret:
+            named.append(("tuning.output.imagePushSecret", spec.output.image_push_secret))
+        if spec.model_access_secret:
+            named.append(("tuning.preset.presetOptions.modelAccessSecret", spec.model_access_secret))
+        try:
+            gone = [(path, name) for path, name in named if self.client.find(SECRETS, name, spec.namespace) is None]
+        except Forbidden:
+            return []
+        return [
+            Problem(
+                path,
+                f"there is no Secret {name} in namespace {spec.namespace}, and no pod starts without it.",
+                f"Create it there (`kubectl create secret -n {spec.namespace} …`), or name another.",
+            )
+            for path, name in gone
+        ]
 
     def submit(self, job: TuningJob) -> RunRef:
         if found := [x for x in self.problems(job.spec) if x.severity == "error"]:

@@ -14,7 +14,8 @@ import pytest
 
 from kaito_jupyter.backends.base import TuningJob
 from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, PODS, WORKSPACES
+from kaito_jupyter.backends.cluster.refusals import Forbidden
+from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, WORKSPACES
 from kaito_jupyter.backends.kaito import KaitoBackend
 from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.errors import RunFailed, RunNotFound, SpecError
@@ -215,3 +216,28 @@ def test_a_download_that_fails_is_named_while_the_job_tries_again(
     found = explain_tool(run.logs())
     assert found is not None
     assert found.kind == "download"
+
+
+def test_a_secret_that_is_not_there_is_told_before_anything_is_made(
+    backend: KaitoBackend, client: Client, spec: TuningSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = replace(
+        spec,
+        input=DataSource(image="registry.example.com/data:1", image_pull_secrets=("push", "pull")),
+        output=replace(spec.output, image_push_secret="other"),
+        model_access_secret="token",
+    )
+    assert [p.path for p in backend.problems(bad)] == [
+        "tuning.input.imagePullSecrets[1]",
+        "tuning.output.imagePushSecret",
+        "tuning.preset.presetOptions.modelAccessSecret",
+    ]
+    with pytest.raises(SpecError, match="there is no Secret pull"):
+        start(backend, bad, None)
+    assert names(client, WORKSPACES, CONFIG_MAPS) == []
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise Forbidden("read secrets", "no right to")
+
+    monkeypatch.setattr(client, "find", lambda kind, *a, **k: forbidden() if kind is SECRETS else None)
+    assert backend.problems(bad) == []

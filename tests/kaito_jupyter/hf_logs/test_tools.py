@@ -8,8 +8,7 @@ from kaito_jupyter.hf_logs import explain_tool
 
 TABLE = [
     (
-        'time="2026-11-24T15:43:00Z" level=fatal msg="trying to reuse blob sha256:00 at destination: checking whether a '
-        'blob sha256:00 exists in 127.0.0.1:1/a: authentication required"',
+        'time="2026-11-24T15:43:00Z" level=fatal msg="trying to reuse blob sha256:00 at destination: authentication required"',
         "registry-auth",
     ),
     ("Error response from registry: unauthorized: authentication required", "registry-auth"),
