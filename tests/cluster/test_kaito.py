@@ -33,7 +33,7 @@ DATA = [{"prompt": f"What is {i} and one?", "completion": f"{i + 1}."} for i in 
 
 @pytest.fixture
 def client(cluster: Any, namespace: str) -> Iterator[Client]:
-    made = Client.connect(namespace=namespace)
+    made = Client.connect(kubeconfig=cluster.kubeconfig, namespace=namespace)
     yield made
     made.close()
 
@@ -104,7 +104,7 @@ def ours(item: Any) -> bool:
 
 
 def test_a_workspace_goes_to_its_end_and_another_kernel_knows_all_of_it(
-    backend: KaitoBackend, client: Client, spec: TuningSpec
+    cluster: Any, backend: KaitoBackend, client: Client, spec: TuningSpec
 ) -> None:
     run = start(backend, spec)
     run.wait(LONG)
@@ -114,7 +114,7 @@ def test_a_workspace_goes_to_its_end_and_another_kernel_knows_all_of_it(
     assert run.state.max_steps == STEPS
     assert run.adapter == spec.output.image
 
-    other = Client.connect(namespace=spec.namespace)
+    other = Client.connect(kubeconfig=cluster.kubeconfig, namespace=spec.namespace)
     fresh = KaitoBackend(client=other)
     ref = fresh.find(run.name)
     again = Run(fresh, ref).open(20)
