@@ -61,6 +61,7 @@ class Reader:
         self._seq = 0
         self._half = ""
         self._begun = self._over = self._completed = False
+        self._epoch = 0.0  # of the latest dict
         self._phase = ""
         self._facts: dict[str, int] = {}
         self._held: dict[str, float] | None = None
@@ -173,7 +174,10 @@ class Reader:
             self._log(values)
 
     def _log(self, values: dict[str, float]) -> None:
-        if self._completed and self._steps.total:
+        # The sentence that ends a training comes on another stream than its dicts, and may overtake the last of them.
+        straggler = self._completed and values.get("epoch", 0.0) > self._epoch
+        self._epoch = values.get("epoch", 0.0)
+        if self._completed and self._steps.total and not straggler:
             self._begin(0, self._steps.total)  # the next revision of the run
         elif not self._begun:
             self._begin(0, None)

@@ -313,3 +313,14 @@ def test_a_bar_that_comes_after_the_end_is_no_new_beginning() -> None:
     kinds = [event.type for text in (*dicts, end, late) for event in reader.feed(text)]
     assert kinds.count("train_begin") == 1
     assert kinds.index("train_begin") < kinds.index("log")
+
+
+def test_the_last_dict_may_come_after_the_sentence_that_ends_the_training():
+    reader, events = Reader(), []
+    lines = [f"{{'loss': '1.{i}', 'learning_rate': '1e-05', 'epoch': '{i / 4}'}}" for i in range(1, 9)]
+    bar = "  0%|          | 0/80 [00:00<?, ?it/s]"
+    sentence = "INFO 11-24 15:50:17 fine_tuning.py:188] Fine-Tuning completed"
+    for line in [bar, *lines[:-1], sentence, lines[-1]]:
+        events += reader.feed(f"{line}\n")
+    assert [e.type for e in events].count("train_begin") == 1
+    assert len([e for e in events if e.type == "log"]) == len(lines)
