@@ -21,4 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     import os
 
+    # What no test asked for must not go to a cluster: only those of `tests/cluster` know which one the user named.
+    if named := os.environ.get("KUBECONFIG"):
+        os.environ.setdefault("KAITO_TEST_KUBECONFIG", named)
+    os.environ["KUBECONFIG"] = "/nowhere/kubeconfig"
     settings.load_profile("ci" if os.environ.get("CI") else "ours")

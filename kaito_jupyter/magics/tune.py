@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kaito_trainer.contract import Problem
 
-from ..errors import DatasetError, InputError, KaitoError, SpecError
+from ..errors import BackendError, DatasetError, InputError, KaitoError, SpecError
 from .arguments import Arguments, read
 from .data import find
 from .line import split
@@ -33,6 +33,12 @@ TYPED: Final[Mapping[str, str]] = {
     "metadata.namespace": "--namespace",
     "resource.instanceType": "--instance-type",
     "backend": "--backend",
+    "tuning.preset.presetOptions.modelAccessSecret": "--model-access-secret",
+    "placement.image": "--image",
+    "placement.gpus": "--gpus",
+    "placement.queue": "--queue",
+    "placement.priority_class": "--priority-class",
+    "placement.pod_template": "--pod-template",
 }
 """Paths of the spec's problems -> the option behind each. What stands below a path counts as the path."""
 _COLUMNS: Final = ("messages_column", "prompt_column", "completion_column", "text_column")
@@ -95,8 +101,6 @@ def _plan(magics: KaitoMagics, arguments: Arguments, cell: str | None, namespace
 
 def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
     """What `kaito_jupyter.tune` takes besides the data and the configuration: the line, else `%config KaitoMagics`."""
-    if arguments.get("context"):
-        found.append(Problem("--context", "this version trains on this machine only.", "Leave it out."))
     options = {name: arguments.get(name, magics.default(name)) for name in _DEFAULTS}
     if not str(options["output"] or "").startswith("image:"):
         options["push_secret"] = arguments.get("push_secret")
@@ -109,10 +113,30 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
         "preset": arguments.get("preset", magics.preset),
         "name": arguments.get("name"),
         "input": arguments.get("input"),
+        "context": arguments.get("context"),
+        "model_access_secret": arguments.get("model_access_secret"),
+        "placement": _placement(arguments, found),
         "assignments": arguments.get("settings", []),
         "strict": bool(arguments.get("strict")),
         **{dest: value for dest, value in arguments.values.items() if "." in dest},
     }
+
+
+def _placement(arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
+    """How our own Job is to stand on its cluster, as far as the line says so."""
+    said: dict[str, Any] = {n: arguments.get(n) for n in ("image", "queue", "priority_class") if arguments.get(n)}
+    if gpus := arguments.get("gpus"):
+        said["gpus"] = int(gpus) if gpus.isdecimal() else gpus
+    if file := arguments.get("pod_template"):
+        from ..spec.text import load
+
+        try:
+            said["pod_template"] = load(Path(file).expanduser().read_text(encoding="utf-8"), "--pod-template")
+        except (OSError, UnicodeDecodeError) as error:
+            found.append(Problem("--pod-template", f"{file} cannot be read: {error}.", "Give a YAML file."))
+        except SpecError as error:
+            found += error.problems
+    return said
 
 
 def _dataset(arguments: Arguments, namespace: Mapping[str, Any]) -> tuple[Any, list[Problem]]:
@@ -180,12 +204,9 @@ def _as_typed(problem: Problem, arguments: Arguments, magics: KaitoMagics) -> Pr
 
 def _told(plan: Plan) -> Iterator[str]:
     """What will happen in one line, then what was chosen and what to mind, a line each."""
-    from ..backends.choice import choose_backend
-
-    where = f"backend {plan.target}"
-    if not isinstance(plan.backend, str) or plan.backend in ("auto", "local"):
-        where, why = "on this machine", choose_backend(plan.backend)[1]
-        where = f"{where} ({why.rstrip('.')[0].lower()}{why.rstrip('.')[1:]})"
+    where = "on this machine" if plan.target == "local" else f"backend {plan.target}"
+    if why := plan.why.rstrip("."):
+        where = f"{where} ({why[0].lower()}{why[1:]})"
     data = "the data that its input names"
     if plan.dataset is not None:
         _, held_out = plan.dataset.split(plan.spec.effective_config(plan.target, rows=plan.rows))
@@ -211,12 +232,12 @@ def _preview(plan: Plan) -> None:
 
 def _against(plan: Plan) -> list[Problem]:
     """What would stand against a start just now: the name taken, packages missing, no cluster."""
-    from ..backends.choice import choose_backend
-
     try:
-        return choose_backend(plan.backend)[0].problems(plan.spec)
+        return plan.place().problems(plan.spec.named())
     except SpecError as error:
         return list(error.problems)
+    except BackendError as error:
+        return [Problem("backend", str(error), "")]
 
 
 def _started(plan: Plan) -> Run:

@@ -12,8 +12,8 @@ from kaito_trainer.contract import Problem
 from ..backends.base import Backend, TuningJob
 from ..backends.choice import choose_backend, target_of
 from ..dataset import Dataset
-from ..errors import DatasetError, InputError, SpecError
-from ..spec import DataDestination, DataSource, Target, TuningSpec, build_spec
+from ..errors import BackendError, DatasetError, InputError, SpecError
+from ..spec import DataDestination, DataSource, Placement, Target, TuningSpec, build_spec
 from .run import Run
 
 ANOTHER_NAME: Final = 5
@@ -34,6 +34,10 @@ class Plan:
     """Warnings and notes."""
     backend: str | Backend = "auto"
     """Where it goes, as it was asked for."""
+    context: str | None = None
+    """The kubeconfig's context, when one was named."""
+    why: str = ""
+    """Why it goes there, as a sentence."""
 
     @property
     def rows(self) -> int | None:
@@ -45,8 +49,12 @@ class Plan:
 
     def submit(self) -> Run:
         """Start it. Raises `SpecError` when the backend refuses (the name is taken, packages are missing, …)."""
-        place, _ = choose_backend(self.backend)
-        return _submitted(place, self)
+        return _submitted(self.place(), self)
+
+    def place(self) -> Backend:
+        """The backend. Raises `BackendError` when there is no login for it."""
+        wanted = self.target if self.backend == "auto" else self.backend
+        return choose_backend(wanted, context=self.context, namespace=self.spec.namespace)[0]
 
     def __repr__(self) -> str:
         steps = "an unknown number of steps" if self.total_steps is None else f"{self.total_steps} steps"
@@ -68,12 +76,14 @@ def tune(
     name: str | None = None,
     namespace: str | None = None,
     backend: str | Backend = "auto",
+    context: str | None = None,
     input: str | Path | DataSource | None = None,
     output: str | Path | DataDestination | None = None,
     push_secret: str | None = None,
     instance_type: str | None = None,
     label_selector: Mapping[str, Any] | None = None,
     model_access_secret: str | None = None,
+    placement: Placement | Mapping[str, Any] | None = None,
     messages_column: str | None = None,
     prompt_column: str | None = None,
     completion_column: str | None = None,
@@ -90,20 +100,21 @@ def tune(
     `data` is a DataFrame, a table, a Hugging Face Dataset or a file's path; without it, what `input` names. `preset` is
     a KAITO preset, a Hugging Face id or a model folder; `output` where the adapter shall go (without it, the run's own
     folder). The training's options come as `config` (sections as a mapping, YAML text or a file's Path), and one by one:
-    by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`.
+    by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`. `placement` says how
+    our own Job stands on its cluster (`Placement`'s fields: image, gpus, queue, …); `context` which cluster that is.
 
     With `wait` it returns when the run has ended. With `strict` warnings are errors. With `dry_run` nothing is started
     and the `Plan` comes back. Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
     """
     found: list[Problem] = []
-    target = _collect(found, lambda: target_of(backend), "local")
-    place = None if dry_run else _collect(found, lambda: choose_backend(backend)[0], None)
+    place, target, why = _place(found, backend, context, namespace, dry_run=dry_run)
+    namespace = namespace or getattr(getattr(place, "client", None), "namespace", None)
     spec = _collect(
         found,
         lambda: build_spec(
             preset=str(preset), method=method, name=name, namespace=namespace, input=input, output=output,
             push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
-            model_access_secret=model_access_secret, config=config, assignments=assignments, options=options,
+            model_access_secret=model_access_secret, placement=placement, config=config, assignments=assignments, options=options,
             target=target,
         ),
         None,
@@ -131,7 +142,7 @@ def tune(
         message = "there is no data."
         remedy = "Give a DataFrame or a file, or name with `input` where the data is."
         found.append(Problem("data", message, remedy))
-    if place is not None and spec is not None:
+    if place is not None and spec is not None and not dry_run:
         stands = place.problems(spec)
         found += stands
         bad_spec |= any(p.severity == "error" for p in stands)
@@ -145,11 +156,27 @@ def tune(
         kind = InputError if bad_data and bad_spec else DatasetError if bad_data else SpecError
         raise kind(errors)
     steps = spec.total_steps(dataset.rows, target=target) if dataset else None
-    plan = Plan(spec, dataset, target, steps, tuple(milder), backend)
+    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why)
     if dry_run or place is None:
         return plan
     run = _submitted(place, plan)
     return run.wait() if wait else run
+
+
+def _place(
+    found: list[Problem], backend: str | Backend, context: str | None, namespace: str | None, *, dry_run: bool
+) -> tuple[Backend | None, Target, str]:
+    """The backend, the target that it is, and why. A dry run can do without the cluster that it is for."""
+    try:
+        place, why = choose_backend(backend, context=context, namespace=namespace)
+    except InputError as error:
+        found += error.problems
+        return None, "local", ""
+    except BackendError as error:
+        if not dry_run or backend == "auto":
+            found.append(Problem("backend", str(error), ""))
+        return None, "local" if backend == "auto" else target_of(backend), ""
+    return place, place.name, why
 
 
 def _submitted(place: Backend, plan: Plan) -> Run:

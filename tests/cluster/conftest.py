@@ -52,7 +52,9 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     in_ci = os.environ.get("CI") == "true"
     if not (in_ci or request.config.getoption("--cluster")):
         pytest.skip("run these with: pytest --cluster (KUBECONFIG names the cluster)")
-    env = {k: v for k, v in os.environ.items() if k == "KUBECONFIG" or k.startswith("KAITO_CLUSTER_")}
+    env = {k: v for k, v in os.environ.items() if k.startswith("KAITO_CLUSTER_")}
+    if named := os.environ.get("KAITO_TEST_KUBECONFIG"):
+        env["KUBECONFIG"] = named
     if not env.get("KUBECONFIG"):
         if not UP.is_file():
             pytest.fail("no cluster: set KUBECONFIG to one that carries KAITO's CRD")

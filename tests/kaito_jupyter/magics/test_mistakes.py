@@ -77,7 +77,11 @@ def message(shell: InteractiveShell, cell: str) -> str:
             "df --preset a/b --config no.yaml",
             "no.yaml: the file cannot be read: No such file or directory. Give a YAML file.",
         ),
-        ("df --preset a/b --context c", "--context: this version trains on this machine only. Leave it out."),
+        (
+            "df --preset a/b --context c",
+            "--backend: cannot log in to a cluster: there is no kubeconfig that could hold the context 'c' "
+            "(/nowhere/kubeconfig).",
+        ),
         ("df --preset a/b --name 'x", "%kaito_tune: ' is not closed. Close it."),
         ("df[1 --preset a/b", "%kaito_tune: [ is not closed. Close it."),
         (
