@@ -71,11 +71,28 @@ class LineReader:
     def feed(self, piece: bytes) -> list[Stamped]:
         """The lines that are complete with this piece."""
         *whole, rest = (self._rest + piece if self._rest else piece).split(b"\n")
+        self._keep(rest)
+        return [line for raw in whole if (line := self._line(raw)) is not None]
+
+    def drop(self, piece: bytes, most: int) -> tuple[int, bytes]:
+        """Pass over complete lines, `most` at most, without a look at them. How many those were, and what is left to feed."""
+        data = self._rest + piece if self._rest else piece
+        count = data.count(b"\n")
+        self._cut = 0
+        if count <= most:
+            self._keep(data[data.rfind(b"\n") + 1 :])
+            return count, b""
+        end = 0
+        for _ in range(most):
+            end = data.index(b"\n", end) + 1
+        self._rest = b""
+        return most, data[end:]
+
+    def _keep(self, rest: bytes) -> None:
         if len(rest) > LONGEST:
             self._cut += len(rest) - LONGEST
             rest = rest[:LONGEST]
         self._rest = rest
-        return [line for raw in whole if (line := self._line(raw)) is not None]
 
     def finish(self) -> list[Stamped]:
         """The last line, when the writer has ended without a newline."""

@@ -28,6 +28,8 @@ PATIENCE_REMOVED: Final = 2.0
 """The same when the log was followed until the node ended it: what is removed then was read."""
 SHORT_ANSWERS: Final = 3
 """An answer that ends before what was read already was cut off; that often in a row, the log was emptied."""
+LOOK_AT: Final = 20
+"""Of the lines that come once more, the last are looked at, the others only counted: there may be many."""
 NOT_YET: Final = 0.25
 """Seconds between two looks at a container that has not been started."""
 
@@ -144,6 +146,9 @@ class _Reader:
         try:
             with self._open(options) as pieces:
                 for piece in pieces:
+                    if replay.sure > LOOK_AT:
+                        count, piece = lines.drop(piece, replay.sure - LOOK_AT)
+                        replay.passed(count)
                     yield from self._accept(replay, lines.feed(piece))
                 if to_the_end:
                     yield from self._accept(replay, lines.finish())

@@ -128,6 +128,15 @@ class Replay:
         return self._left > 0
 
     @property
+    def sure(self) -> int:
+        """Lines still to come that were read before, whatever they are: the anchor was met."""
+        return self._left if self._met else 0
+
+    def passed(self, count: int) -> None:
+        """That many of the `sure` lines have come; they need not be asked about."""
+        self._left -= count
+
+    @property
     def gap(self) -> bool:
         """Whether lines may be missing between what was read before and this answer's first line."""
         return self.rotated and self.first is not None and self.first > self._last

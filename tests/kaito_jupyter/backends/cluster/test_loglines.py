@@ -95,3 +95,17 @@ def test_the_kubelets_own_words_are_no_lines() -> None:
     lines = reader.feed(f"{STAMP} a\nunable to retrieve container logs for containerd://x\n".encode())
     assert [line.text for line in lines] == ["a"]
     assert reader.remarks == ["unable to retrieve container logs for containerd://x"]
+
+
+def test_lines_are_passed_over_wherever_the_answer_was_split() -> None:
+    log = b"".join(f"{STAMP} line {i}\n".encode() for i in range(50))
+    rng = random.Random(2)
+    for _ in range(50):
+        cuts = sorted(rng.randrange(len(log)) for _ in range(8))
+        reader, left, kept = LineReader(), rng.randrange(50), []
+        expected = [f"line {i}" for i in range(left, 50)]
+        for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True):
+            dropped, rest = reader.drop(log[a:b], left) if left else (0, log[a:b])
+            left -= dropped
+            kept += [line.text for line in reader.feed(rest)]
+        assert kept == expected

@@ -95,6 +95,12 @@ def test_broken_answers_lose_and_double_nothing(seed: int, clean: bool, server: 
     assert read(client, lambda: next(states, ENDED)) == words(60)
 
 
+def test_bursts_of_many_lines_are_gone_on_with_wherever_they_break_off(server: ApiServer, client: Client) -> None:
+    node = Node(server, numbered(3000, 1000))
+    node.cuts = [5_000, 60_000, 70_000, 71_000, 100_000]
+    assert read(client, lambda: ENDED) == words(3000)
+
+
 def test_a_stream_that_ends_is_not_the_end_of_the_container(server: ApiServer, client: Client) -> None:
     node = Node(server, [])
     looks = 0
