@@ -79,8 +79,10 @@ def message(shell: InteractiveShell, cell: str) -> str:
         ),
         (
             "df --preset a/b --context c",
-            "--backend: cannot log in to a cluster: there is no kubeconfig that could hold the context 'c' "
-            "(/nowhere/kubeconfig).",
+            (
+                "--backend: cannot log in to a cluster: there is no kubeconfig that could hold the context 'c' "
+                "(/nowhere/kubeconfig)."
+            ),
         ),
         ("df --preset a/b --name 'x", "%kaito_tune: ' is not closed. Close it."),
         ("df[1 --preset a/b", "%kaito_tune: [ is not closed. Close it."),
