@@ -36,7 +36,7 @@ def test_options_are_offered_once_the_data_is_named(shell: InteractiveShell) -> 
     found = offered(shell, "%kaito_tune df ")
     assert {"--preset", "--epochs", "--set", "--wait"} <= set(found)
     assert not [c for c in found if not c.startswith("--")]
-    assert offered(shell, "%kaito_tune df --m") == ["--max-steps", "--messages-column", "--method"]
+    assert offered(shell, "%kaito_tune df --me") == ["--messages-column", "--method"]
 
 
 def test_an_option_that_is_given_is_not_offered_again(shell: InteractiveShell) -> None:
