@@ -16,11 +16,11 @@ import time
 import uuid
 from typing import Any
 
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.connection import Stop
-from kaito_jupyter.backends.cluster.follow import follow
-from kaito_jupyter.backends.cluster.judge import JobJudge
-from kaito_jupyter.backends.cluster.resources import JOBS, PODS
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.connection import Stop
+from kaito_jupyter.cluster.follow import follow
+from kaito_jupyter.cluster.judge import JobJudge
+from kaito_jupyter.cluster.resources import JOBS, PODS
 from kaito_jupyter.state import RunState
 from kaito_jupyter.status import Lines
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.follow import follow
-from kaito_jupyter.backends.cluster.judge import JobJudge
-from kaito_jupyter.backends.cluster.resources import PODS
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.follow import follow
+from kaito_jupyter.cluster.judge import JobJudge
+from kaito_jupyter.cluster.resources import PODS
 from kaito_jupyter.status import TERMINAL, Lines, Status
 
 Json = dict[str, Any]

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 from kaito_trainer.contract import Problem
 from kaito_trainer.contract.problems import close_match, listing
 
+from ..cluster.login import KUBECONFIG_DEFAULT, SERVICE_ACCOUNT
 from ..errors import BackendError, SpecError
 from ..spec import TARGETS, Target
 from .base import Backend
-from .cluster.login import KUBECONFIG_DEFAULT, SERVICE_ACCOUNT
 from .local import LocalBackend
 
 if TYPE_CHECKING:
-    from .cluster.client import Client
+    from ..cluster.client import Client
 
 PATIENCE: Final = 3.0
 """Seconds that a cluster has to answer when nobody asked for it by name."""
@@ -61,7 +61,7 @@ def choose_backend(
 
 def connect(context: str | None = None, namespace: str | None = None) -> Client:
     """A client for that context. Makes no request. Raises `NoCluster`."""
-    from .cluster.client import Client
+    from ..cluster.client import Client
 
     return Client.connect(context, namespace)
 
@@ -119,14 +119,14 @@ def _of_a_cluster(target: Target, client: Client) -> Backend:
 
 
 def _has_kaito(client: Client) -> bool:
-    from .cluster.resources import WORKSPACES
+    from ..cluster.resources import WORKSPACES
 
     return client.serves(WORKSPACES)
 
 
 def _reach(client: Client) -> None:
     """Raise `Unreachable` soon when nothing answers at the cluster's address: a VPN that is off must not cost a minute."""
-    from .cluster.refusals import Asked, Unreachable
+    from ..cluster.refusals import Asked, Unreachable
 
     parts = urlsplit(client.server)
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):

@@ -18,6 +18,13 @@ from kaito_trainer.contract import Event, Problem, decode
 from kaito_trainer.contract.problems import close_match
 
 from .. import manifests
+from ..cluster import pods as p
+from ..cluster.client import Client
+from ..cluster.connection import Stop
+from ..cluster.follow import follow, snapshot
+from ..cluster.logs import whole_log
+from ..cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
+from ..cluster.resources import JOBS, PODS
 from ..errors import RunNotFound, SpecError
 from ..manifests import pod as names
 from ..spec import DataSource, TuningSpec
@@ -25,13 +32,6 @@ from ..spec.documents import data_name
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
-from .cluster import pods as p
-from .cluster.client import Client
-from .cluster.connection import Stop
-from .cluster.follow import follow, snapshot
-from .cluster.logs import whole_log
-from .cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
-from .cluster.resources import JOBS, PODS
 from .data_map import data_map
 from .job_judge import CANCELLED, RunJudge, of_job_alone
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from kaito_trainer.contract.events import ERROR_KINDS, MARK, decode
 
+from ..cluster import pods as p
+from ..cluster.judge import JobJudge, View, Watched
+from ..cluster.resources import JOBS
 from ..manifests import pod as names
 from ..status import TERMINAL, Status
-from .cluster import pods as p
-from .cluster.judge import JobJudge, View, Watched
-from .cluster.resources import JOBS
 
 Json = Mapping[str, Any]
 

@@ -13,17 +13,17 @@ from typing import Any, Final, Literal
 from kaito_trainer.contract import Problem
 from kaito_trainer.contract.problems import close_match, shown
 
+from ..cluster import pods as p
+from ..cluster.client import Client
+from ..cluster.follow import follow, snapshot
+from ..cluster.logs import whole_log
+from ..cluster.refusals import Denied, Forbidden, Invalid, NotFound
+from ..cluster.resources import SECRETS, WORKSPACES, resource_of
 from ..errors import RunNotFound, SpecError
 from ..spec import TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
-from .cluster import pods as p
-from .cluster.client import Client
-from .cluster.follow import follow, snapshot
-from .cluster.logs import whole_log
-from .cluster.refusals import Denied, Forbidden, Invalid, NotFound
-from .cluster.resources import SECRETS, WORKSPACES, resource_of
 from .data_map import data_map
 from .workspace_judge import WorkspaceJudge, of_workspace
 

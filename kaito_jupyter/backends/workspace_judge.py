@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from ..cluster import pods as p
+from ..cluster.judge import View, Watched, of_job
+from ..cluster.resources import JOBS, WORKSPACES
 from ..status import Status
-from .cluster import pods as p
-from .cluster.judge import View, Watched, of_job
-from .cluster.resources import JOBS, WORKSPACES
 
 Json = Mapping[str, Any]
 

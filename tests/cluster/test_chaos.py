@@ -19,7 +19,7 @@ import yaml
 from cluster_runs import Following, job, python
 from wire import Wire
 
-from kaito_jupyter.backends.cluster.client import Client
+from kaito_jupyter.cluster.client import Client
 from kaito_jupyter.status import TERMINAL
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from cluster_runs import Following, job, only_pod, python, shell
 
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.follow import snapshot
-from kaito_jupyter.backends.cluster.judge import JobJudge
-from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, PODS
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.follow import snapshot
+from kaito_jupyter.cluster.judge import JobJudge
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, PODS
 from kaito_jupyter.status import Lines
 
 pytestmark = pytest.mark.cluster
@@ -263,7 +263,7 @@ def test_a_run_that_is_not_there_is_awaited_and_a_stop_ends_that(client: Client)
 
 
 def test_an_apply_is_repeatable_and_strict(client: Client) -> None:
-    from kaito_jupyter.backends.cluster.refusals import Conflict, Invalid
+    from kaito_jupyter.cluster.refusals import Conflict, Invalid
 
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "1"}}
     assert client.apply(document, dry_run=True)["data"] == {"a": "1"}

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from kaito_jupyter.backends.base import TuningJob
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.refusals import Forbidden
-from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, WORKSPACES
 from kaito_jupyter.backends.kaito import KaitoBackend
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.refusals import Forbidden
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, WORKSPACES
 from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.errors import RunFailed, RunNotFound, SpecError
 from kaito_jupyter.hf_logs import explain_tool

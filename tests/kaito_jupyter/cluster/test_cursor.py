@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kaito_jupyter.backends.cluster.cursor import Cursor
-from kaito_jupyter.backends.cluster.position import SECOND, Position
+from kaito_jupyter.cluster.cursor import Cursor
+from kaito_jupyter.cluster.position import SECOND, Position
 
 MAIN = ("5f7fae31-9734", "main")
 PUSHER = ("5f7fae31-9734", "pusher")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from api_server import ApiServer, kubeconfig
 
-from kaito_jupyter.backends.cluster import login
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.login import log_in
-from kaito_jupyter.backends.cluster.refusals import NoCluster
+from kaito_jupyter.cluster import login
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.login import log_in
+from kaito_jupyter.cluster.refusals import NoCluster
 
 
 @pytest.fixture(autouse=True)

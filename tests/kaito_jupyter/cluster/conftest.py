@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from api_server import ApiServer, api_server, kubeconfig
 
-from kaito_jupyter.backends.cluster.client import Client
+from kaito_jupyter.cluster.client import Client
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from ...status import TERMINAL, Lines, Status
+from ..status import TERMINAL, Lines, Status
 from . import pods as p
 from .client import Client
 from .cursor import Cursor, Key

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from api_server import Answer, ApiServer, Request, kubeconfig
 
-from kaito_jupyter.backends.cluster import client as module
-from kaito_jupyter.backends.cluster import transport
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.connection import Stop, Stopped
-from kaito_jupyter.backends.cluster.refusals import (
+from kaito_jupyter.cluster import client as module
+from kaito_jupyter.cluster import transport
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.connection import Stop, Stopped
+from kaito_jupyter.cluster.refusals import (
     Busy,
     Conflict,
     Forbidden,
@@ -25,7 +25,7 @@ from kaito_jupyter.backends.cluster.refusals import (
     Unreachable,
     Untrusted,
 )
-from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, NODES, PODS, WORKSPACES, resource_of
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, NODES, PODS, WORKSPACES, resource_of
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "run-1"}, "spec": {}}
 

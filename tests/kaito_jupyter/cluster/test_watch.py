@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from api_server import Answer, ApiServer, Request
 
-from kaito_jupyter.backends.cluster import watch as module
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.connection import Stop
-from kaito_jupyter.backends.cluster.refusals import ClusterError, Forbidden
-from kaito_jupyter.backends.cluster.resources import PODS
-from kaito_jupyter.backends.cluster.watch import Change, Pause, watch
+from kaito_jupyter.cluster import watch as module
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.connection import Stop
+from kaito_jupyter.cluster.refusals import ClusterError, Forbidden
+from kaito_jupyter.cluster.resources import PODS
+from kaito_jupyter.cluster.watch import Change, Pause, watch
 
 
 def item(name: str, version: int, uid: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kube_objects import ENDED_AT, Json, ended, event, pod, running, unscheduled, waiting
 
-from kaito_jupyter.backends.cluster import pods as p
+from kaito_jupyter.cluster import pods as p
 
 
 def test_containers_come_in_the_order_in_which_they_run() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from kube_objects import ENDED_AT, Json, ended, event, job, pod, running, unscheduled, waiting
 
-from kaito_jupyter.backends.cluster.judge import JobJudge, View
-from kaito_jupyter.backends.cluster.resources import JOBS
+from kaito_jupyter.cluster.judge import JobJudge, View
+from kaito_jupyter.cluster.resources import JOBS
 from kaito_jupyter.status import Status
 
 SIDECARS: dict[str, Json | None] = {"pusher": running(), "pause": running()}

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from api_server import Answer, ApiServer, Request
 
-from kaito_jupyter.backends.cluster import podlogs, watch
-from kaito_jupyter.backends.cluster.client import Client
-from kaito_jupyter.backends.cluster.connection import Stop
-from kaito_jupyter.backends.cluster.podlogs import Source
-from kaito_jupyter.backends.cluster.pods import Container, now_stamp, seconds
-from kaito_jupyter.backends.cluster.position import SECOND, Position
-from kaito_jupyter.backends.cluster.refusals import Forbidden
+from kaito_jupyter.cluster import podlogs, watch
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.cluster.connection import Stop
+from kaito_jupyter.cluster.podlogs import Source
+from kaito_jupyter.cluster.pods import Container, now_stamp, seconds
+from kaito_jupyter.cluster.position import SECOND, Position
+from kaito_jupyter.cluster.refusals import Forbidden
 
 SOURCE = Source("pod", "trainer", "team-a")
 RUNNING = Container("trainer", "main", "running")

@@ -28,7 +28,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
-from ...errors import BackendError
+from ..errors import BackendError
 from .resources import Resource
 
 SHOWN: Final = 600

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from kaito_jupyter.backends.cluster.loglines import LONGEST, LineReader, Stamps
+from kaito_jupyter.cluster.loglines import LONGEST, LineReader, Stamps
 
 STAMP = "2026-11-24T13:41:41.606276388Z"
 T = 1_795_527_701_606_276_388

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from kaito_jupyter.backends.cluster.position import KEPT, SECOND, Position, Replay
+from kaito_jupyter.cluster.position import KEPT, SECOND, Position, Replay
 
 T = 1_764_000_000 * SECOND
 

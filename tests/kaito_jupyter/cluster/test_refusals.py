@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kaito_jupyter.backends.cluster import refusals as r
-from kaito_jupyter.backends.cluster.resources import CONFIG_MAPS, JOBS, NODES, PODS, WORKSPACES
+from kaito_jupyter.cluster import refusals as r
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, NODES, PODS, WORKSPACES
 from kaito_jupyter.errors import BackendError
 
 LIST_PODS = r.Asked.of("list", PODS, "team-a")

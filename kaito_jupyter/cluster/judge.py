@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from ...status import Status
+from ..status import Status
 from . import pods as p
 from .resources import JOBS, Resource
 
@@ -93,8 +93,10 @@ def of_job(job: Json, view: View, main: str | None = None) -> Status:
     known = Status("Pending", created=p.created(job), started=_first_start(mine, main))
     done = p.condition(job, "Complete")
     if done is not None and done.get("status") == "True":
-        ended = (job.get("status") or {}).get("completionTime") or done.get("lastTransitionTime")
-        return replace(known, state="Succeeded", ended=p.seconds(ended), exit_code=0)
+        told = p.seconds((job.get("status") or {}).get("completionTime") or done.get("lastTransitionTime"))
+        # The pod's own time: it was told first, and a run that has ended does not end once more when its Job notices.
+        ended = max((ended for pod in mine if (ended := attempt(pod, (), main).ended)), default=told)
+        return replace(known, state="Succeeded", ended=ended, exit_code=0)
     failed = p.condition(job, "Failed") or p.condition(job, "FailureTarget")
     if failed is not None and failed.get("status") == "True":
         return _failed(known, failed, mine, main)
