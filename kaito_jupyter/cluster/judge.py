@@ -95,7 +95,9 @@ def of_job(job: Json, view: View, main: str | None = None) -> Status:
     if done is not None and done.get("status") == "True":
         told = p.seconds((job.get("status") or {}).get("completionTime") or done.get("lastTransitionTime"))
         # The pod's own time: it was told first, and a run that has ended does not end once more when its Job notices.
-        ended = max((ended for pod in mine if (ended := attempt(pod, (), main).ended)), default=told)
+        # Not that of an attempt that failed before, and perhaps is all that is left.
+        good = [status.ended for pod in mine if (status := attempt(pod, (), main)).state == "Succeeded"]
+        ended = max((when for when in good if when is not None), default=told)
         return replace(known, state="Succeeded", ended=ended, exit_code=0)
     failed = p.condition(job, "Failed") or p.condition(job, "FailureTarget")
     if failed is not None and failed.get("status") == "True":

@@ -128,6 +128,19 @@ def test_a_retry_that_succeeds_is_a_success_without_a_trace_of_failure() -> None
     assert (status.state, status.reason, status.kind, status.exit_code) == ("Succeeded", "", "", 0)
 
 
+def test_a_run_ends_when_its_pod_does_whatever_the_job_says_later() -> None:
+    good = pod("Succeeded", main=ended(at="2026-11-24T13:44:58Z"))
+    before, after = judged(job(), good), judged(job("Complete"), good)
+    assert before == after
+    assert after.ended == ENDED_AT - 2
+
+
+def test_a_job_whose_good_pod_is_gone_tells_its_own_end() -> None:
+    failed = pod("Failed", name="run-1-first", main=ended(1, at="2026-11-24T13:42:00Z"))
+    assert judged(job("Complete"), failed).ended == ENDED_AT
+    assert judged(job("Complete")).ended == ENDED_AT
+
+
 def test_a_quota_that_lets_no_pod_be_made_is_told() -> None:
     told = event("FailedCreate", 'pods "run-1" is forbidden: exceeded quota: gpu', about="run-1")
     assert judged(job(), events=[told]).reason == (
