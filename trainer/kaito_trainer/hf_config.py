@@ -119,7 +119,7 @@ def lora(config: TrainingConfig, target_modules: list[str] | str, exclude: list[
     """The `peft.LoraConfig`. Raises `Failure` of kind `config` for impossible values."""
     from peft import LoraConfig
 
-    values = {**defaults.LORA, **config.LoraConfig.to_dict(), "target_modules": target_modules}
+    values = {**defaults.lora(config), **config.LoraConfig.to_dict(), "target_modules": target_modules}
     if exclude:
         values.setdefault("exclude_modules", exclude)
     return _built("LoraConfig", LoraConfig, {name: _parsed(value) for name, value in values.items()})
@@ -132,7 +132,7 @@ def quantization(config: TrainingConfig) -> Any | None:
     section = config.QuantizationConfig
     if section.load_in_4bit is not True and section.load_in_8bit is not True:
         return None
-    values = {**defaults.QUANTIZATION, **section.to_dict()}
+    values = {**defaults.quantization(config), **section.to_dict()}
     return _built(
         "QuantizationConfig", BitsAndBytesConfig, {k: v for k, v in values.items() if k not in QUANTIZATION_KEYS}
     )

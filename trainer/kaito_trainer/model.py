@@ -21,6 +21,13 @@ ROUTERS: Final = ("gate", "router", "shared_expert_gate")
 """Last parts of the names of layers that choose experts: an adapter there makes the choice drift (PEFT takes them along)."""
 EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 """Keys of a configuration that has experts."""
+FUSED: Final = (("qkv_proj", ("q_proj", "k_proj", "v_proj")), ("gate_up_proj", ("gate_proj", "up_proj")))
+"""Layers that some models (Phi-3) hold as one, by the names that they have in most others: KAITO's own example for Phi-3
+names those, and PEFT silently leaves them without an adapter."""
+TARGETS_VARIABLE: Final = "DEFAULT_TARGET_MODULES"
+"""KAITO's list for the preset, comma-separated, in the trainer's environment."""
+STOCK_TARGETS: Final = ["q_proj", "v_proj"]
+"""What PEFT adapts by itself in most models, and so KAITO's trainer where no list is set."""
 TEMPLATE_REMEDY: Final = (
     "Set ModelConfig.chat_template to the path of a Jinja file, or to a one-line template such as: "
     "{% for m in messages %}<|im_start|>{{ m.role }}\\n{{ m.content }}<|im_end|>\\n{% endfor %}"
@@ -110,11 +117,19 @@ def context_length(model: Any) -> int | None:
     return length if isinstance(length, int) and length > 0 else None
 
 
+def wanted_modules(config: TrainingConfig) -> list[str] | str | None:
+    """The layers to adapt: what the config says, else KAITO's variable; None, for all linear ones, without both."""
+    listed = [name.strip() for name in os.environ.get(TARGETS_VARIABLE, "").split(",") if name.strip()]
+    stock = STOCK_TARGETS if config.TrainerOptions.compat == "kaito" else None
+    return config.LoraConfig.target_modules or listed or stock
+
+
 def target_modules(model: Any, told: list[str] | str | None) -> tuple[list[str] | str, list[str]]:
     """Which layers get an adapter, for PEFT: names (or a regular expression), and full names left out.
 
-    `all-linear`, and saying nothing, means all linear layers but the head and the routers of experts. Raises `Failure`
-    of kind `target-modules` when a name (or the expression) matches no layer.
+    `all-linear`, and saying nothing, means all linear layers but the head and the routers of experts. A layer that this
+    model holds fused with others is found under its usual name. Raises `Failure` of kind `target-modules` when a name (or
+    the expression) matches no layer.
     """
     linear = _linear_layers(model)
     head = next((n for n, m in model.named_modules() if m is model.get_output_embeddings()), None)
@@ -127,7 +142,8 @@ def target_modules(model: Any, told: list[str] | str | None) -> tuple[list[str] 
     if isinstance(told, str):
         missing = [] if any(re.fullmatch(told, n) for n in names) else [told]
     else:
-        missing = [t for t in told if not any(n == t or n.endswith(f".{t}") for n in names)]
+        told = list(dict.fromkeys(_as_held(name, names) for name in told))
+        missing = [t for t in told if not _holds(names, t)]
     if missing:
         available = sorted({_last(n) for n in linear if n != head})
         near = [f"{name}: {m}" for name in missing if isinstance(told, list) and (m := close_match(name, available))]
@@ -138,6 +154,17 @@ def target_modules(model: Any, told: list[str] | str | None) -> tuple[list[str] 
             f"The model's linear layers are {listing(available, 'and')}; all-linear takes them all.",
         )
     return told, []
+
+
+def _holds(names: list[str], name: str) -> bool:
+    return any(n == name or n.endswith(f".{name}") for n in names)
+
+
+def _as_held(name: str, names: list[str]) -> str:
+    """The layer's name, or that of the fused layer which it is a part of in this model."""
+    if _holds(names, name):
+        return name
+    return next((fused for fused, parts in FUSED if name in parts and _holds(names, fused)), name)
 
 
 def _linear_layers(model: Any) -> list[str]:

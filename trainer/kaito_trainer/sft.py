@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 import transformers
-from trl import pack_dataset
 
-from . import data, defaults, facts, hf_config, model, results, samples
+from . import data, defaults, facts, hf_config, model, packing, results, samples
 from .callbacks import EventCallback
 from .contract import TrainingConfig
 from .contract.events import Phase, Save, TrainEnd
@@ -44,12 +42,13 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         message = "The rows are conversations, and the model has no chat template."
         raise Failure("config", message, model.TEMPLATE_REMEDY)
     base = model.base(path, config, device)
-    targets, left_out = model.target_modules(base, config.LoraConfig.target_modules)
+    targets, left_out = model.target_modules(base, model.wanted_modules(config))
     length = defaults.max_length(config, model.context_length(base))
 
     tokenizing = Tokenizing(tokenizer, rows.format, on, length, model.ends(tokenizer, base))
     train, held_out = tokenize(rows, tokenizing, emit, stop)
     asked = samples.questions(rows.held_out, tokenizing, config)
+    sequences = packing.settle(base, arguments, chosen, config, train.dataset, length)
     if config.ModelConfig.attn_implementation is None and not arguments.packing:
         model.attend(base, defaults.attention(device, max(train.longest, held_out.longest)))
     hf_config.settle(
@@ -58,7 +57,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     trainer = Trainer(
         base,
         arguments,
-        train_dataset=packed(train.dataset, arguments, length),
+        train_dataset=sequences,
         eval_dataset=held_out.dataset if len(held_out.dataset) else None,
         processing_class=tokenizer,
         peft_config=hf_config.lora(config, targets, left_out),
@@ -125,11 +124,6 @@ def tokenize(rows: data.Data, tokenizing: Tokenizing, emit: Emitter, stop: Stop)
         raise Failure("dataset", message, "Give rows with an answer, or a larger TrainingArguments.max_length.")
     held_out = tokenizing.dataset(rows.held_out, lambda done: tell(len(rows.train) + done), by_length=True)
     return train, held_out
-
-
-def packed(dataset: Any, arguments: Any, length: int) -> Any:
-    """Several examples a sequence, where the user asks for it."""
-    return pack_dataset(dataset, length, arguments.packing_strategy) if arguments.packing else dataset
 
 
 def run(trainer: Trainer, config: TrainingConfig, places: Places) -> dict[str, float]:

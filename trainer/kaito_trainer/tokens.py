@@ -57,7 +57,8 @@ def loss_on(format: Format, config: TrainingConfig) -> LossOn:
             message = f"TrainingArguments.{name}: true needs {of} data, and this is {format} data."
             raise Failure("config", message, "Leave it out.")
     on, _, value = wanted.get(format, ("text", "", None))
-    return "text" if value is False else on
+    stock = config.TrainerOptions.compat == "kaito" and value is None
+    return "text" if value is False or stock else on
 
 
 class Tokenizing:

@@ -254,6 +254,9 @@ class TrainerSection(Section):
     """What only our trainer understands. It stands beside KAITO's sections, and is left out for KAITO's own image."""
 
     NAME: ClassVar[str] = "TrainerOptions"
+    compat: str | None = option(
+        "Train as KAITO's own trainer does, its defaults included: for comparisons.", choices=("kaito",), source=_OURS
+    )
     samples: int | None = option(
         "Held-out prompts that the model answers before and after the training.",
         unit="prompts",
