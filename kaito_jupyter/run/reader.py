@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,14 @@ from ..status import TERMINAL, Lines, RunRef, Status
 FIRST_RETRY: Final = 0.2
 LONGEST_RETRY: Final = 15.0
 """Seconds between two tries at a backend that cannot be reached; they double from the first to this."""
+TRAINER: Final = "trainer"
+BESIDE: Final = {
+    "data-downloader": "downloading",
+    "puller": "downloading",
+    "model-weights-downloader": "downloading",
+    "pusher": "pushing",
+}
+"""The containers beside KAITO's trainer, and what it means for the run that they say something."""
 _JOIN: Final = 2.0
 """Seconds that closing waits for the thread. It wakes at once unless the backend hangs in a call."""
 
@@ -133,7 +142,7 @@ class Reader:
             if isinstance(item, Status):
                 self.state.apply(item)
             else:
-                self.state.feed_many(item.texts)
+                self._feed(item)
                 self._cursor = item.cursor
         if over:
             self._current.set()
@@ -141,6 +150,14 @@ class Reader:
         if over:  # after the views, so that who waited finds them complete: a headless notebook ends right then
             self.over.set()
         return not over
+
+    def _feed(self, lines: Lines) -> None:
+        if lines.source in (TRAINER, self._ref.name):  # KAITO names its trainer's container after the Workspace
+            self.state.feed_many(lines.texts)
+        else:
+            # When it was, only who reads it live can tell.
+            phase = BESIDE.get(lines.source, "") if self._current.is_set() else ""
+            self.state.feed_beside(lines.texts, phase, time.time())
 
     def _tell(self) -> None:
         with self.lock:

@@ -32,6 +32,8 @@ OUTPUT_LINES: Final = 2000
 """Foreign lines that are kept, the latest ones."""
 OUTPUT_WIDTH: Final = 2000
 """Characters kept of a foreign line."""
+BESIDE: Final = 50
+"""The latest lines of programs beside the trainer that are not kept once more."""
 _LONGEST: Final = 100_000
 _DECODER: Final = JSONDecoder()
 
@@ -83,6 +85,7 @@ class RunState(Facts):
         self.output: deque[str] = deque(maxlen=OUTPUT_LINES)
         """Foreign lines as a terminal would show them, without progress bars."""
         self._reader: Reader | None = Reader() if reader is None else reader
+        self._beside: deque[str] = deque(maxlen=BESIDE)
 
     def feed(self, line: str, time: float | None = None) -> None:
         """Take one line of the log, whatever it is. `time`: when it was written, if the backend knows."""
@@ -103,6 +106,22 @@ class RunState(Facts):
                 self.feed(stretch)
             else:
                 self._feed_logs(stretch)
+
+    def feed_beside(self, lines: Iterable[str], phase: str = "", time: float | None = None) -> None:
+        """Take lines of a program beside the trainer (one that fetches or pushes): its events count as the trainer's do.
+
+        Its other lines are output alone: a download's bar counts no steps. What it says again and again, as a loop that
+        waits does, is kept once, so that it does not drive out the trainer's own words. `phase`: what it is there for,
+        told where no events are: of one that pushes, only after the training.
+        """
+        for line in lines:
+            if MARK in line:
+                self.feed(line)
+            elif line not in self._beside:
+                self._beside.append(line[:OUTPUT_WIDTH])
+                self._keep(line)
+        if phase and self._reader is not None and phase != self.phase and (phase != "pushing" or self._ended >= 0):
+            self._take(Event("phase", 0, time or 0.0, {"phase": phase}), self._order.next())
 
     def _feed_logs(self, stretch: bulk.Stretch) -> None:
         lines, logs = stretch

@@ -374,3 +374,26 @@ def test_samples_are_by_step_and_bounded():
     assert len(state.samples) == 100
     assert state.samples[0] == (0, [{"prompt": "250"}])
     assert [s.global_step for s in state.samples] == sorted({s.global_step for s in state.samples})
+
+
+def test_what_stands_beside_the_trainer_makes_no_steps_and_drives_nothing_out():
+    state = RunState(Reader(logging_steps=1, max_steps=4))
+    bar = "data.parquet:  50%|█████     | 2/4 [00:01<00:01,  1.00it/s]"
+    state.feed_beside([bar, "100%|██████████| 4/4 [00:02<00:00,  2.00it/s]"], "downloading", T)
+    assert (state.phase, state.global_step, len(state.series)) == ("downloading", 0, 0)
+    waiting = ["+ [ -e /mnt/results/fine_tuning_completed.txt ]", "+ sleep 1"]
+    state.feed_many(["Traceback: no such thing", "{'loss': '2.5', 'learning_rate': '1e-4', 'epoch': '0.5'}"])
+    state.feed_beside(waiting * 3000, "pushing", T + 5)
+    assert (state.phase, list(state.series["loss"])) == ("training", [2.5]), "what waits does not push yet"
+    assert list(state.output)[-2:] == waiting
+    assert "Traceback: no such thing" in state.output
+    state.feed_many(["{'train_runtime': '2', 'train_loss': '2', 'epoch': '1'}"])
+    state.feed_beside(["Uploading adapter"], "pushing", T + 9)
+    assert (state.phase, state.phases[-1].began) == ("pushing", T + 9)
+
+
+def test_events_of_what_stands_beside_the_trainer_count():
+    state = folded([line(ev.Phase(phase="loading"), 2)])
+    state.feed_beside(["pulling", line(ev.Phase(phase="pushing"), 3)], "downloading")
+    assert state.phase == "pushing"
+    assert list(state.output) == ["pulling"]
