@@ -38,8 +38,11 @@ CAUSES_SHOWN: Final = 12
 _WORDS = {"get": "read", "apply": "write", "patch": "change"}
 _RIGHTS = {"apply": ("create", "patch")}
 _USER = re.compile(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"')
+_NO_RIGHT = " has no right to"
 _TYPED = re.compile(r"failed to create typed patch object(?: \([^)]*\))?: ?(?:errors:)?(.*)", re.DOTALL)
 _STRICT = re.compile(r'(?:unknown|duplicate) field "[^"]*"')
+_DENIED = re.compile(r"^(.*denied the request): (?:validation failed: )?(.*\n.*)$", re.DOTALL)
+"""A webhook's refusal in several lines, a finding each. Source: knative's `FieldError`, which KAITO's webhook answers with."""
 _CREDENTIAL = re.compile(
     r"://[^/@\s]+@"  # user:password in a URL
     r"|(?i:bearer|basic)\s+[A-Za-z0-9+/=_.~-]{8,}"
@@ -93,15 +96,22 @@ class ClusterError(BackendError):
         """What is wrong, one by one, when the server told it so."""
         self.retry_after: float | None = None
         """Seconds that the server asked us to wait."""
-        lines = [f"cannot {asked}: {said}{f' ({code})' if code else ''}."]
+        self.remedy = remedy or self.REMEDY
+        """What to do, as a sentence; empty when nothing is known."""
+        lines = [f"{self.brief}."]
         if causes:
             lines[0] = lines[0][:-1] + ":"
             lines += [f"  {c}" for c in causes[:CAUSES_SHOWN]]
             if len(causes) > CAUSES_SHOWN:
                 lines.append(f"  … and {len(causes) - CAUSES_SHOWN} more")
-        if remedy := remedy or self.REMEDY:
-            lines.append(remedy)
+        if self.remedy:
+            lines.append(self.remedy)
         super().__init__("\n".join(lines) if causes else " ".join(lines))
+
+    @property
+    def brief(self) -> str:
+        """What we asked and what was said, without causes, remedy and full stop."""
+        return f"cannot {self.asked}: {self.said}{f' ({self.code})' if self.code else ''}"
 
 
 class NoCluster(ClusterError):
@@ -132,6 +142,12 @@ class Unauthorized(ClusterError):
 
 class Forbidden(ClusterError):
     """The server knows us, and we lack the right. `asked.rule` is the RBAC rule that is missing."""
+
+    @property
+    def user(self) -> str | None:
+        """Our name, as the server said it."""
+        name, found, _ = self.said.partition(_NO_RIGHT)
+        return name if found else None
 
 
 class Denied(ClusterError):
@@ -191,6 +207,8 @@ def refusal(asked: Asked, code: int, body: bytes, headers: Mapping[str, str] | N
         kind, said, remedy = _forbidden(asked, said)
     elif "denied the request" in said:
         kind = Denied
+        if causes and (denied := _DENIED.match(str(status.get("message")))):
+            said = plain(denied[1])
     elif kind is NotFound:
         said, remedy = _not_found(asked, status, said)
     elif kind is Conflict and causes:
@@ -234,8 +252,8 @@ def _causes(status: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     if not causes:  # strict validation puts all of its findings into the message alone
         message = str(status.get("message") or "")
-        typed = _TYPED.search(message)
-        found = typed[1].splitlines() if typed else _STRICT.findall(message)
+        typed, denied = _TYPED.search(message), _DENIED.match(message)
+        found = typed[1].splitlines() if typed else denied[2].splitlines() if denied else _STRICT.findall(message)
         causes = [plain(c) for c in dict.fromkeys(found) if c.strip()]
     return tuple(causes)
 
@@ -247,9 +265,10 @@ def _forbidden(asked: Asked, said: str) -> tuple[type[ClusterError], str, str]:
         where = f"a Role in namespace {asked.namespace}" if asked.namespace else "a ClusterRole"
         remedy = (
             f"Ask for {where} with apiGroups {json.dumps(rule['apiGroups'])}, resources {json.dumps(rule['resources'])}, "
-            f"verbs {json.dumps(rule['verbs'])}, bound to it."
+            f"verbs {json.dumps(rule['verbs'])}, bound to it"
+            f"{'; `%kaito doctor` prints the one with all that runs need.' if asked.namespace else '.'}"
         )
-        return Forbidden, f"{found[1]} has no right to", remedy
+        return Forbidden, f"{found[1]}{_NO_RIGHT}", remedy
     if "exceeded quota" in said:
         return Denied, said, "Ask for less, wait until other work has ended, or ask for a larger quota."
     if "being terminated" in said:

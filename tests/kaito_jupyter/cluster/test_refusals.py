@@ -31,7 +31,8 @@ TABLE: list[tuple[str, r.Asked, int, bytes, type[r.ClusterError], str]] = [
         r.Forbidden,
         (
             "cannot list pods in namespace team-a: system:serviceaccount:team-a:notebook has no right to (403). Ask for a "
-            'Role in namespace team-a with apiGroups [""], resources ["pods"], verbs ["list"], bound to it.'
+            'Role in namespace team-a with apiGroups [""], resources ["pods"], verbs ["list"], bound to it; '
+            "`%kaito doctor` prints the one with all that runs need."
         ),
     ),
     (
@@ -53,7 +54,8 @@ TABLE: list[tuple[str, r.Asked, int, bytes, type[r.ClusterError], str]] = [
         r.Forbidden,
         (
             "cannot write jobs `run-1` in namespace team-a: me has no right to (403). Ask for a Role in namespace team-a with "
-            'apiGroups ["batch"], resources ["jobs"], verbs ["create", "patch"], bound to it.'
+            'apiGroups ["batch"], resources ["jobs"], verbs ["create", "patch"], bound to it; '
+            "`%kaito doctor` prints the one with all that runs need."
         ),
     ),
     (
