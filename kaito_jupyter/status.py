@@ -30,7 +30,10 @@ class Status:
     reason: str = ""
     """Why, as a sentence; empty when there is nothing to say."""
     kind: str = ""
-    """One of the contract's `ERROR_KINDS` when the run failed and the backend knows why (`killed`, `reboot`, …)."""
+    """One of the contract's `ERROR_KINDS` when the run failed and the backend knows why (`killed`, `reboot`, …).
+
+    Of a run that goes on: an attempt failed with that, and is being tried again.
+    """
     created: float | None = None
     """Seconds since the epoch."""
     started: float | None = None

@@ -111,15 +111,18 @@ def of_job(job: Json, view: View, main: str | None = None) -> Status:
     lost = [x for x in mine if x is not pod and p.why_ended(x, main)[1]]
     status = replace(status, created=known.created, started=known.started)
     if status.state == "Failed" and not p.dead_behind_sidecars(pod, main):
-        # The pod has failed; whether the Job tries again is not told yet.
-        return replace(
-            status, state="Running", reason=f"{status.reason}; the Job decides whether to try again", ended=None
-        )
+        # The pod has failed, and the Job has not given up. Its kind stays: what failed is known while it is tried again.
+        more = len(lost) < limit and "podFailurePolicy" not in (job.get("spec") or {})
+        text = f"{status.reason}; the Job decides whether to try again"
+        if more:
+            text = f"retrying (attempt {len(lost) + 2} of {limit + 1} follows): {status.reason}"
+        return replace(status, state="Running", reason=text, kind=status.kind or "crash", ended=None)
     if lost and status.state in ("Pending", "Running"):
+        who, why = p.why_ended(lost[-1], main)
         now = f"; {status.reason}" if status.reason else ""
-        why = p.why_ended(lost[-1], main)[1]
         text = f"retrying (attempt {len(lost) + 1} of {limit + 1}): {why}{now}"
-        return replace(status, state="Running", reason=text, kind="", ended=None, exit_code=None)
+        kind = kind_of(lost[-1], who) or "crash"
+        return replace(status, state="Running", reason=text, kind=kind, ended=None, exit_code=None)
     return status
 
 

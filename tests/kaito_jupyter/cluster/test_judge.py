@@ -55,8 +55,15 @@ TABLE: list[tuple[str, Json, list[Json], str, str]] = [
         "pusher ended with exit code 1, and pause still runs beside it",
     ),
     (
-        "failed, and the Job has not decided",
+        "failed, and another attempt follows",
         job(),
+        [DEAD],
+        "Running",
+        "retrying (attempt 2 of 7 follows): trainer needed more memory than its limit allows (OOMKilled)",
+    ),
+    (
+        "failed, and the Job has not decided",
+        job(backoffLimit=0),
         [DEAD],
         "Running",
         "trainer needed more memory than its limit allows (OOMKilled); the Job decides whether to try again",
@@ -121,6 +128,14 @@ def test_a_failure_tells_kind_code_and_time() -> None:
 )
 def test_the_container_that_failed_tells_what_failed(pods: Json, kind: str) -> None:
     assert judged(job(), pods).kind == kind
+
+
+def test_what_failed_is_known_while_it_is_tried_again() -> None:
+    puller = pod("Failed", init={"puller": ended(1)}, main=waiting("PodInitializing"), created="2026-11-24T13:41:30Z")
+    assert judged(job(), DEAD).kind == "killed"
+    assert judged(job(), puller).kind == "download"
+    assert judged(job(), puller, pod("Pending", name="next", main=None)).kind == "download"
+    assert judged(job(), pod("Failed", main=ended(1))).kind == "crash"
 
 
 def test_a_retry_that_succeeds_is_a_success_without_a_trace_of_failure() -> None:
