@@ -1,0 +1,17 @@
+"""What is wrong with a run, and what to do about it. Pure: what is known goes in, a `Diagnosis` comes out.
+
+::
+
+    case        what a rule may look at, gathered from state, status and spec
+    rules       the one table: cause -> signs, sentence, remedy, mend
+    stall       whether a run that lives makes no steps any more
+    mend        spec -> changed spec, for what a spec can change
+    diagnosis   Diagnosis and Fix, and how they show
+    examine     all of it in one call
+"""
+
+from .diagnosis import Change, Diagnosis, Fix
+from .examine import diagnose
+from .stall import Stall, stall
+
+__all__ = ["Change", "Diagnosis", "Fix", "Stall", "diagnose", "stall"]

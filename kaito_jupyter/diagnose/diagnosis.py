@@ -1,0 +1,149 @@
+"""A diagnosis, and the changed spec that mends what is wrong: how they show as text and on a page.
+
+Whatever comes from a log or a server is cut to a length here, and escaped where it goes to a page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final, NamedTuple
+
+from ..spec import TuningSpec
+from ..status import State
+
+EVIDENCE: Final = 8
+"""The most lines of evidence."""
+WIDTH: Final = 400
+"""Characters of each."""
+WELL: Final = "well"
+"""The cause of a run with which nothing is wrong."""
+
+
+class Change(NamedTuple):
+    """One value of a spec that becomes another."""
+
+    path: str
+    """In KAITO's words; options as `Section.field`."""
+    before: Any
+    """None: it was not set."""
+    after: Any
+    reason: str = ""
+    """Why, in a few words."""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {_value(self.before)} → {_value(self.after)}"
+        return f"{text}   ({self.reason})" if self.reason else text
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A spec that may do better, and what is different in it."""
+
+    spec: TuningSpec
+    changes: tuple[Change, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self.changes))
+
+    def _repr_html_(self) -> str:
+        cell = "style='text-align:left;padding:2px 14px 2px 0'"
+        rows = "".join(
+            f"<tr><td {cell}><code>{escape(c.path)}</code></td><td {cell}>{escape(_value(c.before))} → "
+            f"<strong>{escape(_value(c.after))}</strong></td><td {cell}>{escape(c.reason)}</td></tr>"
+            for c in self.changes
+        )
+        return f"<table>{rows}</table>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong with a run, as far as that can be told, and what to do."""
+
+    name: str
+    """The run's."""
+    cause: str
+    """The rule that fits: `cuda-oom`, `evicted`, `stall`, …; `well` when nothing is wrong."""
+    sentence: str
+    """What is wrong, in one sentence."""
+    remedy: str = ""
+    """What to do about it."""
+    evidence: tuple[str, ...] = ()
+    """What it is concluded from: the place's words and lines of the log."""
+    state: State = "Pending"
+    """How the run stands."""
+    retrying: bool = False
+    """Whether an attempt has failed and another one follows by itself."""
+    fix: Fix | None = None
+    """The spec with which it may do better; None where no spec can help."""
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.cause == WELL
+
+    @property
+    def command(self) -> str:
+        """The line to type next; empty when there is nothing to do."""
+        if self.well:
+            return ""
+        if self.fix is not None:
+            alive = " --yes" if self.state not in ("Failed", "Cancelled") else ""
+            return f"%kaito resume {self.name} --fix{alive}"
+        return f"%kaito resume {self.name}" if self.state in ("Failed", "Cancelled") else f"%kaito logs {self.name}"
+
+    @property
+    def advice(self) -> str:
+        """The remedy, and the line that carries it out when there is one."""
+        return f"{self.remedy} `{self.command}` does that." if self.fix is not None else self.remedy
+
+    def __repr__(self) -> str:
+        parts = [f"{self.name}: {self.sentence}"]
+        if self.remedy:
+            parts.append(f"  What to do: {self.remedy}")
+        if self.fix is not None:
+            parts += [f"  {self.command} changes:", *(f"    {c}" for c in self.fix.changes)]
+        elif self.command:
+            parts.append(f"  Then: {self.command}")
+        if self.evidence:
+            parts += ["  Evidence:", *(f"    {line}" for line in self.evidence)]
+        return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        colour = "#009E73" if self.well else "#D55E00"
+        evidence = "\n".join(self.evidence)
+        parts = [
+            f"<div><strong>{escape(self.name)}</strong>: {escape(self.sentence)}</div>",
+            f"<div><strong>What to do:</strong> {escape(self.remedy)}</div>" if self.remedy else "",
+            self.fix._repr_html_() if self.fix is not None else "",
+            f"<div><code>{escape(self.command)}</code></div>" if self.command else "",
+            f"<pre style='font-size:11px;white-space:pre-wrap'>{escape(evidence)}</pre>" if evidence else "",
+        ]
+        style = f"border-left:3px solid {colour};padding:2px 0 2px 10px;margin:6px 0"
+        return f'<div style="{style}">{"".join(parts)}</div>'
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+def shown(lines: Any) -> tuple[str, ...]:
+    """Lines as evidence: no empty ones, none twice, each cut, and not too many of them."""
+    kept: dict[str, None] = {}
+    for line in lines:
+        text = "".join(c if c.isprintable() else " " for c in str(line)).strip()
+        if text:
+            kept[text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"] = None
+    return tuple(kept)[:EVIDENCE]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not set"
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+
+
+__all__ = ["WELL", "Change", "Diagnosis", "Fix", "shown"]

@@ -1,0 +1,105 @@
+"""What a spec can change about a failure: spec -> changed spec. Pure.
+
+The mildest change that may help comes first: what leaves the learning as it is (smaller batches added up, activations
+computed twice) before what changes it (fewer bits, shorter examples). Each `%kaito resume --fix` goes one step further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from ..presets import find
+from ..spec import TuningSpec
+from .case import Case
+from .diagnosis import Change, Fix
+
+SHORTEST: Final = 256
+"""Tokens below which examples are not cut by us."""
+
+Mend = Callable[[Case], Fix | None]
+
+
+def less_memory(case: Case) -> Fix | None:
+    """Less of the device's memory for the same training, as far as possible; else for one that is near to it."""
+    return (
+        (_lossless(case) if case.trained else None) or _fewer_bits(case) or (_shorter(case) if case.trained else None)
+    )
+
+
+def known_modules(case: Case) -> Fix | None:
+    """Target modules that the model has: the preset's, or whatever linear layers our trainer finds."""
+    path, before = "LoraConfig.target_modules", case.spec.config.LoraConfig.target_modules
+    preset = find(case.spec.preset)
+    after: Any = list(preset.target_modules) if preset else "all-linear"
+    reason = f"the linear layers of {preset.name}" if preset else "our trainer finds the model's linear layers"
+    if (preset is None and case.target == "kaito") or after == case.config.LoraConfig.target_modules:
+        return None
+    return _fix(case.spec, [Change(path, before, after, reason)])
+
+
+def _lossless(case: Case) -> Fix | None:
+    t, changes = case.config.TrainingArguments, []
+    batch, added = t.per_device_train_batch_size or 1, t.gradient_accumulation_steps or 1
+    if isinstance(batch, int) and isinstance(added, int) and batch > 1:
+        smaller = next(n for n in range(batch // 2, 0, -1) if batch % n == 0)
+        changes += [
+            Change("TrainingArguments.per_device_train_batch_size", batch, smaller, "fewer examples in memory at once"),
+            Change(
+                "TrainingArguments.gradient_accumulation_steps", added, added * (batch // smaller), "the same step size"
+            ),
+        ]
+    if isinstance(t.per_device_eval_batch_size, int) and t.per_device_eval_batch_size > 1:
+        path = "TrainingArguments.per_device_eval_batch_size"
+        changes.append(Change(path, t.per_device_eval_batch_size, 1, "evaluation needs memory too"))
+    if not case.checkpointing:
+        path, reason = "TrainingArguments.gradient_checkpointing", "activations are computed twice instead of kept"
+        changes.append(Change(path, t.gradient_checkpointing, True, reason))
+    return _fix(case.spec, changes)
+
+
+def _fewer_bits(case: Case) -> Fix | None:
+    if case.spec.method != "lora":
+        return None
+    return _fix(
+        case.spec, [Change("tuning.method", "lora", "qlora", "the base model in 4 bits: a quarter of its size")]
+    )
+
+
+def _shorter(case: Case) -> Fix | None:
+    length = case.config.TrainingArguments.max_length or 1024
+    if not isinstance(length, int) or length // 2 < SHORTEST:
+        return None
+    change = Change(
+        "TrainingArguments.max_length", length, length // 2, "longer examples are cut: less is learnt of them"
+    )
+    return _fix(case.spec, [change])
+
+
+def _fix(spec: TuningSpec, changes: Iterable[Change]) -> Fix | None:
+    """The spec with those changes; None when there are none."""
+    made = tuple(changes)
+    return Fix(changed(spec, made), made) if made else None
+
+
+def changed(spec: TuningSpec, changes: Iterable[Change]) -> TuningSpec:
+    """The spec with each path at its new value. Paths are sections' fields, or `tuning.method`."""
+    for change in changes:
+        section, name = change.path.split(".")
+        if section == "tuning":
+            spec = _with_method(spec, change.after)
+        else:
+            spec = replace(spec, config=spec.config.merged({section: {name: change.after}}))
+    return spec
+
+
+def _with_method(spec: TuningSpec, method: Any) -> TuningSpec:
+    """Another method. What was said of the bits for the old one goes: each method has its own defaults."""
+    sections = spec.config.to_dict()
+    bits = {k: v for k, v in sections.get("QuantizationConfig", {}).items() if not k.startswith("load_in_")}
+    config = type(spec.config).from_dict({**sections, "QuantizationConfig": bits})
+    return replace(spec, method=method, config=config)
+
+
+__all__ = ["Mend", "changed", "known_modules", "less_memory"]
