@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from .cursor import Cursor, Key
 from .fetchers import Changed, Crashed, Fetchers, Happened, Read, ReadAll, Trouble
 from .judge import Json, Judge, View, Watched
 from .refusals import ClusterError
-from .resources import PODS
+from .resources import PODS, Resource
 from .watch import SILENCE
 
 TICK: Final = 0.2
@@ -35,6 +35,7 @@ DRAIN: Final = 75.0
 """Seconds that the end waits for the rest of the logs; more than `podlogs.PATIENCE`."""
 SIDECARS: Final = 3.0
 """Seconds that the end waits for the lines of sidecars that live on."""
+Belongs = Callable[[Json, View], bool]
 REMARKS: Final = "kaito-jupyter"
 """The source of lines that are our own."""
 
@@ -48,16 +49,20 @@ def follow(
     since: str | None = None,
     stop: threading.Event,
     silence: float = SILENCE,
+    belongs: Belongs | None = None,
 ) -> Iterator[Lines | Status | None]:
     """Lines and `Status` changes of the run whose pods bear `labels`, from its beginning or after the cursor `since`.
 
     As `Backend.follow` has it: lines in batches as large as what is there, None when all that there is has been given.
     Ends after a terminal `Status`, all lines before it having been given, or soon after `stop` is set. Waits out every
     trouble that may pass, and tells when there is no contact; raises `ClusterError` for others (`Forbidden`, …).
+
+    A run may have several revisions (`Status.revision`): a status with the new number comes before the first of its lines.
+    `belongs` tells which pods are the present one's; the others' lines are left out. None: all are.
     """
     fetchers = Fetchers(client, namespace or client.namespace, silence)
     try:
-        yield from _Follower(fetchers, labels, judge, Cursor.parse(since)).run(stop)
+        yield from _Follower(fetchers, labels, judge, Cursor.parse(since), belongs).run(stop)
     finally:
         fetchers.close()
 
@@ -71,8 +76,11 @@ def snapshot(client: Client, *, namespace: str | None, labels: str, judge: Judge
 
 
 class _Follower:
-    def __init__(self, fetchers: Fetchers, labels: str, judge: Judge, cursor: Cursor) -> None:
-        self._fetchers, self._judge, self._cursor = fetchers, judge, cursor
+    def __init__(self, fetchers: Fetchers, labels: str, judge: Judge, cursor: Cursor, belongs: Belongs | None) -> None:
+        self._fetchers, self._judge, self._cursor, self._belongs = fetchers, judge, cursor, belongs
+        self._revision = 1
+        self._begun: dict[Key, int] = {}
+        """In which revision the reading of a container's log began: a later one has nothing to do with its lines."""
         self._watched = [Watched(PODS, labels), *judge.watched]
         self._objects: dict[Watched, dict[str, Json]] = {w: {} for w in self._watched}
         self._synced: set[Watched] = set()
@@ -109,8 +117,12 @@ class _Follower:
                 continue
             if len(self._synced) < len(self._watched):
                 continue
-            self._start_logs()
             status = self._judge(self._view())
+            if status.revision > self._revision:
+                self._revision = status.revision
+                if status.state in TERMINAL:
+                    yield replace(status, state="Running", ended=None)
+            self._start_logs()
             if status.state in TERMINAL:
                 self._final_since = self._final_since or time.monotonic()
                 if not self._drained(time.monotonic() - self._final_since):
@@ -149,6 +161,8 @@ class _Follower:
 
     def _lines(self, item: Read) -> Iterator[Lines]:
         key, chunk = item
+        if self._begun.get(key, self._revision) < self._revision:
+            return
         if chunk.caught_up:
             self._caught_up.add(key)
         if chunk.lines:
@@ -165,11 +179,22 @@ class _Follower:
         return all((p.uid(pod), c.name) in self._caught_up for pod, c in started)
 
     def _pods(self) -> list[Json]:
-        return sorted(self._objects[self._watched[0]].values(), key=p.created)
+        pods = sorted(self._objects[self._watched[0]].values(), key=p.created)
+        if self._belongs is None:
+            return pods
+        view = View(pods, self._others())
+        return [pod for pod in pods if self._belongs(pod, view)]
+
+    def _others(self) -> dict[Resource, list[Json]]:
+        return {w.resource: list(self._objects[w].values()) for w in self._watched[1:]}
 
     def _view(self) -> View:
-        objects = {w.resource: list(self._objects[w].values()) for w in self._watched[1:]}
-        return View(self._pods(), objects, self._events)
+        objects = self._others()
+        return View([self._settled(pod) for pod in self._pods()], objects, self._events)
+
+    def _settled(self, pod: Json) -> Json:
+        """The pod, with the end of those containers whose log has ended and whose end the kubelet does not tell."""
+        return p.settled(pod, [c.name for c in p.containers(pod) if c.left and self._is_done(pod, c)])
 
     def _contact(self, status: Status) -> Status:
         """The status; or, with no contact, the last that we know and that we know no more."""
@@ -225,6 +250,7 @@ class _Follower:
         if key in self._reading or container.phase == "waiting" or self._read.get(key, -1) >= container.restart:
             return
         self._reading.add(key)
+        self._begun[key] = self._revision
         self._fetchers.log(key, p.name(pod), self._cursor.at(key), lambda: self._look(key))
 
     def _look(self, key: Key) -> p.Container | None:
@@ -234,7 +260,7 @@ class _Follower:
 
     def _is_done(self, pod: Json, container: p.Container) -> bool:
         read = self._read.get((p.uid(pod), container.name), -1)
-        return container.phase == "ended" and read >= container.restart
+        return (container.phase == "ended" or container.left) and read >= container.restart
 
     def _is_read(self, pod: Json) -> bool:
         over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
@@ -248,7 +274,7 @@ class _Follower:
         if any(key not in known for key in self._reading):
             return False  # its pod is gone: this ends by itself
         for key, (pod, c) in known.items():
-            if c.phase == "ended" or (c.phase == "running" and c.role == "main"):
+            if c.phase == "ended" or c.left or (c.phase == "running" and c.role == "main"):
                 if not self._is_done(pod, c):
                     return False
             elif c.phase == "running" and key not in self._caught_up and waited < SIDECARS:

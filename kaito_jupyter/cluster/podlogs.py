@@ -26,6 +26,9 @@ PATIENCE_REFUSED: Final = 10.0
 """The same when the node says that it has no such log (any more)."""
 PATIENCE_REMOVED: Final = 2.0
 """The same when the log was followed until the node ended it: what is removed then was read."""
+ENDS_AT_ONCE: Final = 2
+"""Of a pod that is over the kubelet may tell for ever that a container runs. A log that is followed ends when its container has;
+that often in a row and without a line, no proxy has cut it."""
 SHORT_ANSWERS: Final = 3
 """An answer that ends before what was read already was cut off; that often in a row, the log was emptied."""
 LOOK_AT: Final = 20
@@ -76,6 +79,7 @@ def follow(
     pause = Pause(PAUSES[0], 2.0)
     live = False
     dead_since: float | None = None
+    empty = 0
     while not stop.is_set():
         container = look()
         if container is None:
@@ -88,7 +92,7 @@ def follow(
             stop.wait(NOT_YET)
             continue
         over = container.phase == "ended"
-        if not over:
+        if not (over or (container.left and not reader.complete and not reader.silent)):
             dead_since = None
         elif dead_since is None:
             dead_since = time.monotonic()
@@ -96,6 +100,9 @@ def follow(
         if reader.gone:
             return
         if reader.complete and not reader.fresh and over:
+            return
+        empty = empty + 1 if container.left and live and reader.complete and not reader.fresh else 0
+        if empty == ENDS_AT_ONCE:
             return
         if reader.complete and not live:
             live = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from .loglines import Stamps
@@ -74,7 +74,9 @@ class Container(NamedTuple):
     message: str = ""
     """… and its sentence."""
     ending: Ending | None = None
-    """How it ended; of a container that waits or runs again, how it ended the time before."""
+    """How it ended; of a container that waits or runs again, how it ended the time before. None with `ended`: nobody knows."""
+    left: bool = False
+    """It is told to run in a pod that is over: its end may be to come, or was never told (see `settled`)."""
 
     @property
     def failed(self) -> bool:
@@ -130,7 +132,28 @@ def containers(pod: Json, main: str | None = None) -> list[Container]:
     ]
     roles += [(c, "main") for c in ordinary if c["name"] == main]
     roles += [(c, "sidecar") for c in ordinary if c["name"] != main]
-    return [_container(c, role, known.get(c["name"])) for c, role in roles]
+    each = [_container(c, role, known.get(c["name"])) for c, role in roles]
+    over = status.get("phase") in ("Succeeded", "Failed")
+    return [c._replace(left=True) if over and c.phase == "running" else c for c in each]
+
+
+def settled(pod: Json, over: Collection[str] | None = None) -> Json:
+    """The pod with those containers (all, when None) ended, though the kubelet still tells that they run.
+
+    Before Kubernetes 1.22 it does so for ever, when it ended the pod itself: at its deadline, or to free a node's memory or disk.
+    """
+    status = pod.get("status") or {}
+    if not any(c.left and (over is None or c.name in over) for c in containers(pod)):
+        return pod
+    changed = {}
+    for part in ("initContainerStatuses", "containerStatuses"):
+        changed[part] = [
+            {**s, "state": {"terminated": {"startedAt": s["state"]["running"].get("startedAt")}}}
+            if "running" in (s.get("state") or {}) and (over is None or s["name"] in over)
+            else s
+            for s in status.get(part) or ()
+        ]
+    return {**pod, "status": {**status, **changed}}
 
 
 def _container(spec: Json, role: Role, status: Json | None) -> Container:
@@ -141,7 +164,8 @@ def _container(spec: Json, role: Role, status: Json | None) -> Container:
     restart = int(status.get("restartCount") or 0)
     if now := state.get("terminated"):
         started = seconds(now.get("startedAt"))
-        return Container(spec["name"], role, "ended", restart, image, started, ending=_ending(now))
+        told = _ending(now) if "exitCode" in now else None
+        return Container(spec["name"], role, "ended", restart, image, started, ending=told)
     ending = _ending(before) if before else None
     if now := state.get("running"):
         return Container(spec["name"], role, "running", restart, image, seconds(now.get("startedAt")), ending=ending)
@@ -256,7 +280,7 @@ def dead_behind_sidecars(pod: Json, main: str | None = None) -> tuple[Container,
     trained = any(c.role == "main" and c.phase == "ended" and not c.failed for c in each)
     if trained and (pod.get("spec") or {}).get("restartPolicy", "Never") == "Never":
         dead = next((c for c in each if c.role == "sidecar" and c.failed), None)
-    alive = [c.name for c in each if c.phase == "running"]
+    alive = [c.name for c in each if c.phase == "running" and not c.left]
     return (dead, alive) if dead and alive else None
 
 

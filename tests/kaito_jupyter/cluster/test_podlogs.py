@@ -115,6 +115,21 @@ def test_a_stream_that_ends_is_not_the_end_of_the_container(server: ApiServer, c
     assert looks >= 30
 
 
+def test_a_log_that_ends_at_once_twice_is_over_when_its_pod_is(server: ApiServer, client: Client) -> None:
+    """Old kubelets tell for ever that containers run in a pod that they ended; while one does, its lines come."""
+    node = Node(server, numbered(10))
+    looks = 0
+
+    def look() -> Container:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            node.log = numbered(20)  # it was still at work
+        return RUNNING._replace(left=True)
+
+    assert read(client, look) == words(20)
+
+
 def test_what_is_written_last_is_read_after_the_end_is_known(server: ApiServer, client: Client) -> None:
     node = Node(server, numbered(5))
     states = iter([RUNNING, RUNNING])

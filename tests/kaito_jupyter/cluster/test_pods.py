@@ -187,3 +187,19 @@ def test_times_are_seconds_since_the_epoch() -> None:
     assert p.seconds("2026-11-24T13:45:00.500000Z") == ENDED_AT + 0.5
     assert p.seconds(None) is None
     assert p.now_stamp(ENDED_AT) == "2026-11-24T13:45:00Z"
+
+
+def test_containers_of_a_pod_that_is_over_can_be_taken_for_ended_though_they_are_told_to_run() -> None:
+    over = pod(
+        "Failed", init={"fetch": ended()}, main=running(), sidecars={"pusher": running()}, reason="DeadlineExceeded"
+    )
+    assert [(c.name, c.phase, c.left) for c in p.containers(over, "trainer")] == [
+        ("fetch", "ended", False), ("trainer", "running", True), ("pusher", "running", True),
+    ]  # fmt: skip
+    half, whole = p.settled(over, ["trainer"]), p.settled(over)
+    assert [(c.name, c.phase, c.left) for c in p.containers(half, "trainer")][1:] == [
+        ("trainer", "ended", False), ("pusher", "running", True),
+    ]  # fmt: skip
+    assert {c.phase for c in p.containers(whole)} == {"ended"}
+    assert p.containers(whole)[1].ending is None  # nobody knows how
+    assert p.settled(pod(main=running())) == pod(main=running())
