@@ -7,7 +7,7 @@ that is `kaito_jupyter.state`'s work, so that every backend's lines fold into th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -29,6 +29,8 @@ class TuningJob:
     """The data to deliver, or None when `spec.input` names data that is there already."""
     total_steps: int | None
     """Optimiser steps expected, when the number of rows is known."""
+    on_progress: Callable[[str], None] | None = None
+    """Told, in the thread that submits, how the data's way goes: a sentence at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from kaito_trainer.contract import Event, Problem, decode
@@ -25,6 +26,7 @@ from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
 from ..cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
 from ..cluster.resources import JOBS, PODS
+from ..delivery import deliver
 from ..errors import RunNotFound, SpecError
 from ..manifests import pod as names
 from ..spec import DataSource, TuningSpec
@@ -32,7 +34,6 @@ from ..spec.documents import data_name
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
-from .data_map import data_map
 from .job_judge import CANCELLED, RunJudge, of_job_alone
 
 IMAGE_VARIABLE: Final = "KAITO_TRAINER_IMAGE"
@@ -68,20 +69,21 @@ class JobBackend:
         found = [*_image_problems(spec), *self._taken(spec)]
         if found:
             return found
-        source = _volume(spec) if spec.input.delivered else None
-        return self._refused(self._documents(spec, source, marks.labels(), {}, None))
+        if spec.input.delivered:
+            spec = replace(spec, input=DataSource(volume_source={"configMap": {"name": data_name(spec)}}))
+        return self._refused(self._documents(spec, marks.labels(), {}, None))
 
     def submit(self, job: TuningJob) -> RunRef:
         spec, rows = job.spec, job.dataset.rows if job.dataset else None
         if found := [*_image_problems(spec), *self._taken(spec)]:
             raise SpecError(found)
         labels = marks.labels()
-        source, data = None, []
+        delivered = None
         if job.dataset is not None:
-            source = _volume(spec)
-            data = [data_map(job.dataset, data_name(spec), spec.namespace, labels)]
-        config, document = self._documents(spec, source, labels, marks.facts(job), rows)
-        if found := self._refused([*data, config, document]):
+            delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
+            spec = replace(spec, input=delivered.source)
+        config, document = self._documents(spec, labels, marks.facts(job), rows)
+        if found := self._refused([*(delivered.documents if delivered else ()), config, document]):
             raise SpecError(found)
         try:
             # Created, not applied: of two kernels that want one name, one gets it. What it needs comes right after it,
@@ -90,21 +92,19 @@ class JobBackend:
         except Conflict:
             raise SpecError(self._taken(spec) or [_gone_again(spec)]) from None
         try:
-            for other in (*data, config):
-                other["metadata"]["ownerReferences"] = [_owner(live)]
-                self.client.apply(other)
+            if delivered is not None:
+                delivered.own(_owner(live))
+            config["metadata"]["ownerReferences"] = [_owner(live)]
+            self.client.apply(config)
         except BaseException:
             with contextlib.suppress(ClusterError):
                 self.client.delete(JOBS, p.name(live), spec.namespace, uid=p.uid(live))
             raise
         return self._ref(live)
 
-    def _documents(
-        self, spec: TuningSpec, source: DataSource | None, labels: Json, facts: Mapping[str, str], rows: int | None
-    ) -> list[Json]:
+    def _documents(self, spec: TuningSpec, labels: Json, facts: Mapping[str, str], rows: int | None) -> list[Json]:
         options = manifests.Options(
             image=image_of(spec) or "",
-            source=source,
             labels=labels,
             annotations=facts,
             failure_rules=self._server_version() >= FAILURE_RULES,
@@ -285,11 +285,6 @@ def _image_problems(spec: TuningSpec) -> list[Problem]:
         remedy = f"Give one (--image, or {IMAGE_VARIABLE} in the environment): `docker build trainer` makes it."
         return [Problem("placement.image", message, remedy)]
     return []
-
-
-def _volume(spec: TuningSpec) -> DataSource:
-    """Where a small DataFrame is delivered to."""
-    return DataSource(volume_source={"configMap": {"name": data_name(spec)}})
 
 
 def _owner(job: Mapping[str, Any]) -> Json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from kaito_trainer.contract import Problem
@@ -19,12 +20,12 @@ from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
 from ..cluster.refusals import Denied, Forbidden, Invalid, NotFound
 from ..cluster.resources import SECRETS, WORKSPACES, resource_of
+from ..delivery import Delivered, deliver
 from ..errors import RunNotFound, SpecError
 from ..spec import TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
-from .data_map import data_map
 from .workspace_judge import WorkspaceJudge, of_workspace
 
 LABEL: Final = "kaito.sh/workspace"
@@ -84,8 +85,11 @@ class KaitoBackend:
     def submit(self, job: TuningJob) -> RunRef:
         if found := [x for x in self.problems(job.spec) if x.severity == "error"]:
             raise SpecError(found)
-        spec, rows = job.spec, job.dataset.rows if job.dataset else None
-        *others, workspace = self._documents(job, rows)
+        spec = job.spec
+        delivered = None
+        if job.dataset is not None:
+            delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
+        *others, workspace = self._documents(job, delivered)
         made = [o for o in others if self.client.find(resource_of(o), o["metadata"]["name"], spec.namespace) is None]
         try:
             # KAITO's webhook reads the ConfigMap when it gets the Workspace, so that one must be there before.
@@ -97,31 +101,32 @@ class KaitoBackend:
                 self.client.delete(resource_of(document), document["metadata"]["name"], spec.namespace)
             raise SpecError(_refused(error)) from error
         live = self.client.apply(workspace, force=True)
+        owner = {
+            "apiVersion": WORKSPACES.api_version,
+            "kind": WORKSPACES.kind,
+            "name": p.name(live),
+            "uid": p.uid(live),
+        }
+        if delivered is not None:
+            delivered.own(owner)
+            others = others[len(delivered.documents) :]
         for document in others:
-            self._own(live, document)
+            self._own(owner, document)
         return self._ref(live)
 
-    def _documents(self, job: TuningJob, rows: int | None) -> list[dict[str, Any]]:
-        """What is applied, the Workspace last."""
-        documents = job.spec.to_documents("kaito", rows)
+    def _documents(self, job: TuningJob, delivered: Delivered | None) -> list[dict[str, Any]]:
+        """What is applied: the data's objects first, the Workspace last."""
+        spec = job.spec if delivered is None else replace(job.spec, input=delivered.source)
+        documents = spec.to_documents("kaito", job.dataset.rows if job.dataset else None)
         labels = marks.labels()
         for document in documents:
             document["metadata"].setdefault("labels", {}).update(labels)
         workspace = documents[-1]
         workspace["metadata"].setdefault("annotations", {}).update(marks.facts(job))
-        if job.dataset is not None:
-            source = workspace["tuning"]["input"]["volumeSource"]["configMap"]["name"]
-            documents.insert(0, data_map(job.dataset, source, job.spec.namespace, labels))
-        return documents
+        return [*(delivered.documents if delivered else ()), *documents]
 
-    def _own(self, workspace: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    def _own(self, owner: Mapping[str, Any], document: Mapping[str, Any]) -> None:
         """Have an object go when its Workspace goes."""
-        owner = {
-            "apiVersion": WORKSPACES.api_version,
-            "kind": WORKSPACES.kind,
-            "name": p.name(workspace),
-            "uid": p.uid(workspace),
-        }
         name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
         there = self.client.get(resource_of(document), name, namespace)
         owners = [o for o in there["metadata"].get("ownerReferences") or () if o["uid"] != owner["uid"]]
@@ -162,6 +167,7 @@ class KaitoBackend:
             judge=judge,
             since=since,
             stop=stop,
+            belongs=judge.belongs,
         )
 
     def logs(self, ref: RunRef, tail: int | None = None) -> list[str]:

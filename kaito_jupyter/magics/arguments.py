@@ -70,7 +70,13 @@ def _tune_decorators() -> list[Decorate]:
         ),
         argument("--config", metavar="FILE", help="A YAML file with the configuration; the cell and the line win."),
         argument_group("data"),
-        argument("--input", metavar="SOURCE", help="Data that is there already: image:REF, pvc:CLAIM/path or a URL."),
+        argument(
+            "--input",
+            metavar="SOURCE",
+            help="image:REF, pvc:CLAIM[/PATH] or a URL. With DF: where its data goes, on a cluster (a URL is then a folder in "
+            "a store: s3://, gs://, az://); when not given, the lightest way that fits. Without DF: the data that is there already.",
+        ),
+        argument("--pull-secret", metavar="SECRET", help="Secret with which the data image is pulled."),
         argument("--messages-column", metavar="COLUMN", help="Column with conversations."),
         argument("--prompt-column", metavar="COLUMN", help="Column with prompts."),
         argument("--completion-column", metavar="COLUMN", help="Column with completions."),

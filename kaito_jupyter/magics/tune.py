@@ -17,6 +17,7 @@ from ..errors import BackendError, DatasetError, InputError, KaitoError, SpecErr
 from .arguments import Arguments, read
 from .data import find
 from .line import split
+from .telling import Telling
 
 if TYPE_CHECKING:
     from ..run import Plan, Run
@@ -27,6 +28,7 @@ TYPED: Final[Mapping[str, str]] = {
     _PRESET: "--preset",
     "tuning.method": "--method",
     "tuning.input": "--input",
+    "tuning.input.imagePullSecrets[0]": "--pull-secret",
     "tuning.output": "--output",
     "tuning.output.imagePushSecret": "--push-secret",
     "metadata.name": "--name",
@@ -68,7 +70,7 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
             magics.say(f"{problem.severity}: {_renamed(problem)}")
         _preview(plan)
         return plan
-    run = _started(plan)
+    run = _started(plan, magics)
     if arguments.get("wait"):
         _wait(magics, run)
     else:
@@ -104,7 +106,7 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
     options = {name: arguments.get(name, magics.default(name)) for name in _DEFAULTS}
     if not str(options["output"] or "").startswith("image:"):
         options["push_secret"] = arguments.get("push_secret")
-    if arguments.get("input") and "data" in arguments.words:
+    if "data" in arguments.words and _is_file(arguments.get("input")):
         found.append(Problem("--input", "DF names the data already.", "Keep one of them."))
     if arguments.get("yaml"):
         options["backend"] = "job" if options["backend"] == "job" else "kaito"
@@ -113,6 +115,7 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
         "preset": arguments.get("preset", magics.preset),
         "name": arguments.get("name"),
         "input": arguments.get("input"),
+        "pull_secret": arguments.get("pull_secret"),
         "context": arguments.get("context"),
         "model_access_secret": arguments.get("model_access_secret"),
         "placement": _placement(arguments, found),
@@ -120,6 +123,13 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
         "strict": bool(arguments.get("strict")),
         **{dest: value for dest, value in arguments.values.items() if "." in dest},
     }
+
+
+def _is_file(place: str | None) -> bool:
+    """Whether it is a file of this machine: data, and no place to put data."""
+    from ..spec.sources import parse_source
+
+    return bool(place) and parse_source(str(place)).delivered
 
 
 def _placement(arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
@@ -214,6 +224,8 @@ def _told(plan: Plan) -> Iterator[str]:
         data = f"{plan.dataset.rows:,} rows ({plan.dataset.format}){split}"
     steps = "" if plan.total_steps is None else f", {plan.total_steps:,} steps"
     yield f"{plan.spec.method} on {plan.spec.preset}: {data}{steps}, {where}."
+    if plan.travels:
+        yield plan.travels
     yield from (plan.dataset.notes if plan.dataset else ())
     yield from (f"{p.severity}: {p}" for p in plan.problems)
 
@@ -240,9 +252,9 @@ def _against(plan: Plan) -> list[Problem]:
         return [Problem("backend", str(error), "")]
 
 
-def _started(plan: Plan) -> Run:
+def _started(plan: Plan, magics: KaitoMagics) -> Run:
     try:
-        return plan.submit()
+        return plan.submit(Telling(magics))
     except SpecError as error:
         raise SpecError([_renamed(p) for p in error.problems]) from error
 

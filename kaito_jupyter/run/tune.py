@@ -38,6 +38,8 @@ class Plan:
     """The kubeconfig's context, when one was named."""
     why: str = ""
     """Why it goes there, as a sentence."""
+    travels: str = ""
+    """How the data gets there, as a sentence; empty where it stays or is there already."""
 
     @property
     def rows(self) -> int | None:
@@ -47,9 +49,12 @@ class Plan:
         """Workspace and ConfigMap as YAML, for its own target or another."""
         return self.spec.to_yaml(target or self.target, self.rows)
 
-    def submit(self) -> Run:
-        """Start it. Raises `SpecError` when the backend refuses (the name is taken, packages are missing, …)."""
-        return _submitted(self.place(), self)
+    def submit(self, on_progress: Callable[[str], None] | None = None) -> Run:
+        """Start it. `on_progress` is told how the data gets there, a sentence at a time.
+
+        Raises `SpecError` when the backend refuses (the name is taken, packages are missing, …).
+        """
+        return _submitted(self.place(), self, on_progress)
 
     def place(self) -> Backend:
         """The backend. Raises `BackendError` when there is no login for it."""
@@ -79,6 +84,7 @@ def tune(
     context: str | None = None,
     input: str | Path | DataSource | None = None,
     output: str | Path | DataDestination | None = None,
+    pull_secret: str | None = None,
     push_secret: str | None = None,
     instance_type: str | None = None,
     label_selector: Mapping[str, Any] | None = None,
@@ -93,11 +99,15 @@ def tune(
     wait: bool = False,
     strict: bool = False,
     dry_run: bool = False,
+    on_progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Run | Plan:
-    """Fine-tune a model on data, in the background. Returns at once with the `Run`.
+    """Fine-tune a model on data, in the background. Returns the `Run` as soon as it is submitted.
 
-    `data` is a DataFrame, a table, a Hugging Face Dataset or a file's path; without it, what `input` names. `preset` is
+    `data` is a DataFrame, a table, a Hugging Face Dataset or a file's path; without it, what `input` names is there
+    already. On a cluster `input` says where the data shall go: `image:REGISTRY/NAME`, `pvc:CLAIM[/FOLDER]`, or a folder of a
+    store (`s3://…`); without `input` it takes the lightest way that fits. Data that is large takes its time until it is
+    there, as `on_progress` tells (a sentence at a time); the same data is not sent twice. `preset` is
     a KAITO preset, a Hugging Face id or a model folder; `output` where the adapter shall go (without it, the run's own
     folder). The training's options come as `config` (sections as a mapping, YAML text or a file's Path), and one by one:
     by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`. `placement` says how
@@ -113,7 +123,7 @@ def tune(
         found,
         lambda: build_spec(
             preset=str(preset), method=method, name=name, namespace=namespace, input=input, output=output,
-            push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
+            pull_secret=pull_secret, push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
             model_access_secret=model_access_secret, placement=placement, config=config, assignments=assignments, options=options,
             target=target,
         ),
@@ -142,6 +152,12 @@ def tune(
         message = "there is no data."
         remedy = "Give a DataFrame or a file, or name with `input` where the data is."
         found.append(Problem("data", message, remedy))
+    travels = ""
+    if dataset is not None and spec is not None and target != "local":
+        from ..delivery import route
+
+        travels = _collect(found, lambda: route(dataset, spec).note, "")
+        bad_spec |= not travels
     if place is not None and spec is not None and not dry_run:
         stands = place.problems(spec)
         found += stands
@@ -156,10 +172,10 @@ def tune(
         kind = InputError if bad_data and bad_spec else DatasetError if bad_data else SpecError
         raise kind(errors)
     steps = spec.total_steps(dataset.rows, target=target) if dataset else None
-    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why)
+    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, travels)
     if dry_run or place is None:
         return plan
-    run = _submitted(place, plan)
+    run = _submitted(place, plan, on_progress)
     return run.wait() if wait else run
 
 
@@ -179,12 +195,12 @@ def _place(
     return place, place.name, why
 
 
-def _submitted(place: Backend, plan: Plan) -> Run:
+def _submitted(place: Backend, plan: Plan, on_progress: Callable[[str], None] | None) -> Run:
     """Start the plan. A name that nobody chose is made here, and made anew when it is taken meanwhile."""
     for left in reversed(range(ANOTHER_NAME)):
         spec = plan.spec if plan.spec.name else plan.spec.named([ref.name for ref in place.runs()])
         try:
-            ref = place.submit(TuningJob(spec, plan.dataset, plan.total_steps))
+            ref = place.submit(TuningJob(spec, plan.dataset, plan.total_steps, on_progress))
         except SpecError as error:
             if plan.spec.name or not left or any(p.path != "metadata.name" for p in error.problems):
                 raise

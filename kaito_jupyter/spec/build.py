@@ -32,6 +32,7 @@ def build_spec(
     namespace: str | None = None,
     input: str | Path | DataSource | None = None,
     output: str | Path | DataDestination | None = None,
+    pull_secret: str | None = None,
     push_secret: str | None = None,
     instance_type: str | None = None,
     label_selector: Mapping[str, Any] | None = None,
@@ -60,6 +61,11 @@ def build_spec(
         destination = replace(destination, image_push_secret=push_secret)
         if destination.image is None:
             wrong.append(Problem("--push-secret", "there is no image to push.", "Give --output image:REF with it."))
+    source = parse_source(str(input)) if isinstance(input, str | Path) else input or DataSource()
+    if pull_secret is not None:
+        source = replace(source, image_pull_secrets=(*source.image_pull_secrets, pull_secret))
+        if source.image is None:
+            wrong.append(Problem("--pull-secret", "there is no image to pull.", "Give --input image:REF with it."))
     try:
         placed = Placement.of(placement)
     except TypeError as error:
@@ -70,7 +76,7 @@ def build_spec(
         method=method,  # type: ignore[arg-type]  # checked below
         name=name,
         namespace=namespace or "default",
-        input=parse_source(str(input)) if isinstance(input, str | Path) else input or DataSource(),
+        input=source,
         output=destination,
         resource=ResourceSpec(instance_type=instance_type, label_selector=label_selector or {}),
         model_access_secret=model_access_secret,

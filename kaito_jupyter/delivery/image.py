@@ -1,0 +1,97 @@
+"""A data image: one layer with `/data/train.parquet`, which KAITO's puller and our own unpack.
+
+Pushed straight from here, with the login of the user's Docker config, else with that of the Secrets that the spec names.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kaito_trainer.contract import Problem
+from kaito_trainer.contract.names import DATA_DIR, TRAIN_FILE
+
+from ..cluster.client import Client
+from ..cluster.refusals import Forbidden, NotFound
+from ..cluster.resources import SECRETS
+from ..dataset import Dataset
+from ..errors import SpecError
+from ..spec import DataSource, TuningSpec
+from .parcel import packed, short
+from .progress import Say, Transfer
+from .route import host_of
+
+if TYPE_CHECKING:
+    from kaito_trainer.oci import Image
+
+FINGERPRINT: Final = "kaito-jupyter.dataset"
+"""Annotation of the image: the data's fingerprint."""
+PATH: Final = "tuning.input.image"
+_KEY: Final = ".dockerconfigjson"
+
+
+def push(dataset: Dataset, source: DataSource, spec: TuningSpec, client: Client, say: Say) -> bool:
+    """Have the image there; whether it was there already. Raises `SpecError` when the registry says no."""
+    from kaito_trainer.oci import RegistryError, write_layer
+
+    reference = str(source.image)
+    try:
+        image = _logged_in(reference, source, spec, client)
+        before = image.digest()
+        if before is not None and reference.endswith(f":{short(dataset)}"):
+            return True  # nothing else is ever pushed under that tag
+        image.check_push()  # before the work of packing
+        with packed(dataset) as parcel, tempfile.TemporaryDirectory(prefix="kaito-layer-") as folder:
+            layer = write_layer({f"{DATA_DIR}/{TRAIN_FILE}": parcel.path}, Path(folder) / "layer.tar.gz")
+            Transfer(say, layer.size, reference)
+            notes = {FINGERPRINT: dataset.fingerprint}
+            return before == image.push(layer, annotations=notes, on_retry=lambda text: say(f"{reference}: {text}"))
+    except RegistryError as error:
+        raise SpecError([Problem(PATH, error.message, error.remedy)]) from error
+
+
+def _logged_in(reference: str, source: DataSource, spec: TuningSpec, client: Client) -> Image:
+    """The image, by the first login that may push it: the user's own, else that of a Secret that the spec names."""
+    from kaito_trainer.oci import Image, RegistryError
+
+    image = Image(reference)
+    try:
+        image.check_push()
+    except RegistryError as error:
+        if error.kind != "registry-auth":
+            raise
+        for logins in _secrets(source, spec, client):
+            other = Image(reference, logins=logins)
+            try:
+                other.check_push()
+            except RegistryError as refused:
+                error = refused
+            else:
+                return other
+        raise error from None
+    return image
+
+
+def _secrets(source: DataSource, spec: TuningSpec, client: Client) -> Iterator[dict[str, Any]]:
+    """Logins out of the cluster: the adapter's push secret when it is for the same registry, then the pull secrets."""
+    from kaito_trainer.registry import logins_of
+
+    output = spec.output
+    names = list(source.image_pull_secrets)
+    if output.image and output.image_push_secret and host_of(output.image) == host_of(str(source.image)):
+        names = list(dict.fromkeys([output.image_push_secret, *names]))
+    for name in names:
+        try:
+            data = client.get(SECRETS, name, spec.namespace).get("data") or {}
+        except (Forbidden, NotFound):
+            continue  # who may not read it needs a login of their own; that it is missing is told elsewhere
+        try:
+            yield logins_of(base64.b64decode(data.get(_KEY, "")).decode())
+        except ValueError:
+            continue
+
+
+__all__ = ["FINGERPRINT", "push"]
