@@ -51,3 +51,5 @@ class Lines(NamedTuple):
     """Opaque: hand it back to a backend's `follow` to go on after the last of them."""
     source: str = "trainer"
     """Which process or container wrote them."""
+    written: float | None = None
+    """When the last of them was written (seconds since the epoch, by the clock of where it was), if the place tells."""

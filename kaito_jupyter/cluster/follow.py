@@ -167,7 +167,8 @@ class _Follower:
             self._caught_up.add(key)
         if chunk.lines:
             self._cursor.put(key, chunk.position)
-            yield Lines([line.text for line in chunk.lines], str(self._cursor), key[1])
+            written = chunk.lines[-1].time / 1e9
+            yield Lines([line.text for line in chunk.lines], str(self._cursor), key[1], written)
         if chunk.remark:
             yield Lines([chunk.remark], str(self._cursor), REMARKS)
 

@@ -12,6 +12,6 @@
 
 from .diagnosis import Change, Diagnosis, Fix
 from .examine import diagnose
-from .stall import Stall, stall
+from .stall import Stall, stalled
 
-__all__ = ["Change", "Diagnosis", "Fix", "Stall", "diagnose", "stall"]
+__all__ = ["Change", "Diagnosis", "Fix", "Stall", "diagnose", "stalled"]

@@ -11,7 +11,7 @@ from ..state import RunState, duration
 from .case import Case, gather
 from .diagnosis import WELL, Diagnosis, shown
 from .rules import RULES, Rule, patterns
-from .stall import Stall, stall
+from .stall import Stall, stalled
 
 
 def diagnose(
@@ -27,13 +27,13 @@ def diagnose(
 ) -> Diagnosis:
     """What is wrong with the run at `now` (seconds since the epoch). Hold the run's lock. Never raises.
 
-    `rows` as `TuningSpec.effective_config` takes them; `heard` and `written` as `stall` does.
+    `rows` as `TuningSpec.effective_config` takes them; `heard` and `written` as `stalled` does.
     """
     case = gather(state, spec, target, rows=rows)
     said = "\n".join((case.said, *case.details))
     if case.state in ("Succeeded", "Cancelled"):
         return Diagnosis(name, WELL, _well(case, state, now), state=case.state)
-    if stuck := stall(state, now, case.config, heard=heard, written=written):
+    if stuck := stalled(state, now, case.config, heard=heard, written=written):
         return _stalled(name, case, stuck)
     for rule in RULES:
         found = _match(rule, case, said)

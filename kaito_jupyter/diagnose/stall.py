@@ -37,7 +37,7 @@ class Stall(NamedTuple):
     """The last step that was made."""
 
 
-def stall(
+def stalled(
     state: RunState, now: float, config: TrainingConfig, *, heard: float | None = None, written: float | None = None
 ) -> Stall | None:
     """The stall that a run is in at `now`, or None.
@@ -105,4 +105,4 @@ def _per_epoch(step: int, epoch: float) -> int:
     return max(1, round(step / epoch)) if epoch > 0 else max(1, step)
 
 
-__all__ = ["Stall", "stall"]
+__all__ = ["Stall", "stalled"]

@@ -49,6 +49,10 @@ class Reader:
         self.trouble: Exception | None = None
         """Why nothing comes: the backend cannot be reached (it is tried again), or reading failed for good (`broken`)."""
         self.broken = False
+        self.stepped: float | None = None
+        """When a step last came in while all before was read already, by our own clock; None: none has come so."""
+        self.written: float | None = None
+        """When the trainer's last line was written, by the clock where it runs; None: nobody told."""
         self._backend = backend
         self._ref = ref
         self._cursor: str | None = None
@@ -70,6 +74,7 @@ class Reader:
                 return
             self._stop = threading.Event()
             self._current.clear()
+            self.stepped = None
             self.trouble, self.broken = None, False
             self._thread = threading.Thread(
                 target=self._read, args=(self._stop,), name=f"kaito run {self._ref.name}", daemon=True
@@ -139,11 +144,16 @@ class Reader:
         with self.lock:
             if self._stop is not stop:
                 return False
+            before = (self.state.global_step, len(self.state.series), len(self.state.evaluations))
             if isinstance(item, Status):
                 self.state.apply(item)
+                live = self.stepped is not None  # contact was lost, perhaps, and silence says nothing
             else:
                 self._feed(item)
                 self._cursor = item.cursor
+                live = before != (self.state.global_step, len(self.state.series), len(self.state.evaluations))
+            if live and self._current.is_set():
+                self.stepped = time.time()
         if over:
             self._current.set()
         self._tell()
@@ -154,6 +164,7 @@ class Reader:
     def _feed(self, lines: Lines) -> None:
         if lines.source in (TRAINER, self._ref.name):  # KAITO names its trainer's container after the Workspace
             self.state.feed_many(lines.texts)
+            self.written = lines.written or self.written
         else:
             # When it was, only who reads it live can tell.
             phase = BESIDE.get(lines.source, "") if self._current.is_set() else ""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ..dataset import Dataset
+    from ..diagnose import Diagnosis, Fix
     from ..spec import TuningSpec
 
 CATCH_UP: Final = 20.0
@@ -172,6 +173,24 @@ class Run:
                 adapter = self.adapter
             raise_for(self.state, self.name, adapter)
         return self
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong with it, with the evidence and what to do; that nothing is, when that is so.
+
+        Looks at what is known of it now. One that is not being read is read to its present end first.
+        """
+        from .health import examined
+
+        return examined(self, self._reader)
+
+    def fix(self) -> Fix:
+        """The spec with which it may do better, and what is different in it. `resume(fix=True)` starts it.
+
+        Raises `SpecError` with the diagnosis when no change of the spec can help.
+        """
+        from .health import mended
+
+        return mended(self.diagnose())
 
     def cancel(self) -> None:
         """Ask it to save and end. Returns at once; the state becomes Cancelled when it has. Harmless when it has ended."""

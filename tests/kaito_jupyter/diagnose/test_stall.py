@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaito_jupyter.diagnose import diagnose
-from kaito_jupyter.diagnose.stall import FIRST, FLOOR, SKEW, TIMES, stall
+from kaito_jupyter.diagnose.stall import FIRST, FLOOR, SKEW, TIMES, stalled
 from kaito_jupyter.spec import build_spec
 from kaito_jupyter.state import RunState
 from kaito_jupyter.status import Status
@@ -36,21 +36,21 @@ def config(**arguments: Any) -> TrainingConfig:
 def test_silence_of_many_steps_is_a_stall() -> None:
     last = T + 10 * 10
     state = training(10, 10.0)
-    assert stall(state, last + TIMES * 10 - 1, config()) is None
-    found = stall(state, last + TIMES * 10 + 1, config())
+    assert stalled(state, last + TIMES * 10 - 1, config()) is None
+    found = stalled(state, last + TIMES * 10 + 1, config())
     assert found is not None
     assert (found.step, found.usual) == (10, 10.0)
 
 
 def test_fast_steps_have_a_floor() -> None:
     state = training(10, 0.1)
-    assert stall(state, T + 1 + FLOOR - 1, config()) is None
-    assert stall(state, T + 1 + FLOOR + 1, config()) is not None
+    assert stalled(state, T + 1 + FLOOR - 1, config()) is None
+    assert stalled(state, T + 1 + FLOOR + 1, config()) is not None
 
 
 def test_the_first_steps_may_take_long() -> None:
-    assert stall(training(0), T + FIRST - 1, config()) is None
-    assert stall(training(0), T + FIRST + 1, config()) is not None
+    assert stalled(training(0), T + FIRST - 1, config()) is None
+    assert stalled(training(0), T + FIRST + 1, config()) is not None
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,23 @@ def test_the_first_steps_may_take_long() -> None:
 )
 def test_what_is_due_may_take_its_time(arguments: dict[str, Any]) -> None:
     state = training(10, 1.0) if arguments.get("eval_strategy") != "epoch" else training(100, 1.0)
-    assert stall(state, T + 10_000, config(**arguments)) is None
+    assert stalled(state, T + 10_000, config(**arguments)) is None
 
 
 def test_after_the_evaluation_or_the_checkpoint_silence_counts_again() -> None:
     evaluated = training(10, 1.0, ev.Evaluate(global_step=10, eval_loss=1.0))
-    assert stall(evaluated, T + 10_000, config(eval_strategy="steps", eval_steps=5)) is not None
+    assert stalled(evaluated, T + 10_000, config(eval_strategy="steps", eval_steps=5)) is not None
     saved = training(10, 1.0, ev.Save(global_step=10, path="/x"))
-    assert stall(saved, T + 10_000, config(save_strategy="steps", save_steps=10)) is not None
+    assert stalled(saved, T + 10_000, config(save_strategy="steps", save_steps=10)) is not None
 
 
 @pytest.mark.parametrize("phase", ["saving", "pushing", "loading", "tokenizing", "downloading"])
 def test_other_phases_are_silent_by_nature(phase: str) -> None:
-    assert stall(training(10, 1.0, ev.Phase(phase=phase)), T + 10_000, config()) is None
+    assert stalled(training(10, 1.0, ev.Phase(phase=phase)), T + 10_000, config()) is None
 
 
 def test_after_the_last_step_nothing_is_missed() -> None:
-    assert stall(training(10, 1.0, total=10), T + 10_000, config()) is None
+    assert stalled(training(10, 1.0, total=10), T + 10_000, config()) is None
 
 
 def test_a_run_that_has_ended_or_failed_does_not_stall() -> None:
@@ -88,21 +88,21 @@ def test_a_run_that_has_ended_or_failed_does_not_stall() -> None:
         state = training()
         state.apply(Status(status))  # type: ignore[arg-type]
         if state.state != "Running":
-            assert stall(state, T + 10_000, config()) is None
+            assert stalled(state, T + 10_000, config()) is None
 
 
 def test_our_own_clock_counts_where_the_log_is_followed_live() -> None:
     state = training(10, 1.0)
     now = T + 5000  # the pod's clock is slow by more than an hour
-    assert stall(state, now, config(), heard=now - 1) is None
-    assert stall(state, now, config(), heard=now - FLOOR - 1) is not None
+    assert stalled(state, now, config(), heard=now - 1) is None
+    assert stalled(state, now, config(), heard=now - FLOOR - 1) is not None
 
 
 def test_who_comes_late_believes_the_logs_own_clock_with_some_doubt() -> None:
     state = training(10, 1.0)
     now = T + 5000
-    assert stall(state, now, config(), written=now - SKEW - FLOOR + 1) is None
-    assert stall(state, now, config(), written=now - SKEW - FLOOR - 1) is not None
+    assert stalled(state, now, config(), written=now - SKEW - FLOOR + 1) is None
+    assert stalled(state, now, config(), written=now - SKEW - FLOOR - 1) is not None
 
 
 def test_a_stall_is_a_diagnosis_of_a_run_that_goes_on() -> None:

@@ -1,0 +1,56 @@
+"""What is wrong with a run: what the reader and the backend know of it, given to the rules."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from kaito_trainer.contract import Problem
+
+from ..diagnose import Diagnosis, Fix, diagnose
+from ..errors import BackendError, SpecError
+from ..status import TERMINAL
+
+if TYPE_CHECKING:
+    from .reader import Reader
+    from .run import Run
+
+CATCH_UP: Final = 20.0
+"""The most seconds that a diagnosis waits for the log to be read to its present end."""
+
+
+def examined(run: Run, reader: Reader) -> Diagnosis:
+    """The run's diagnosis as of now."""
+    if not run.reading and run.state.state not in TERMINAL:
+        run.open(CATCH_UP)
+    rows = known_rows(run)
+    spec = run.spec
+    with run.lock:
+        return diagnose(
+            run.state,
+            spec,
+            run.backend.name,
+            name=run.name,
+            now=time.time(),
+            rows=rows,
+            heard=reader.stepped,
+            written=reader.written,
+        )
+
+
+def mended(diagnosis: Diagnosis) -> Fix:
+    """The diagnosis's changed spec. Raises `SpecError` when there is none."""
+    if diagnosis.fix is None:
+        what = diagnosis.sentence
+        raise SpecError([Problem(f"run {diagnosis.name}", what, diagnosis.remedy or "There is nothing to change.")])
+    return diagnosis.fix
+
+
+def known_rows(run: Run) -> int | None:
+    """Rows that it was sent, those held out included; None when nobody knows."""
+    if run.dataset is not None:
+        return run.dataset.rows
+    with contextlib.suppress(BackendError):
+        return run.backend.record(run.ref).rows
+    return None
