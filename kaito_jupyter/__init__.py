@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checkup import doctor
     from .dataset import Dataset
     from .errors import BackendError, DatasetError, InputError, KaitoError, RunFailed, RunNotFound, SpecError
     from .panel import follow, show
@@ -35,6 +36,7 @@ _HOMES = {
     "RunFailed": "errors",
     "RunNotFound": "errors",
     "SpecError": "errors",
+    "doctor": "checkup",
     "follow": "panel",
     "show": "panel",
     "Run": "run",
@@ -55,6 +57,7 @@ __all__ = [
     "RunNotFound",
     "SpecError",
     "TuningSpec",
+    "doctor",
     "follow",
     "runs",
     "show",

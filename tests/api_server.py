@@ -60,7 +60,7 @@ class ApiServer:
                 with contextlib.suppress(OSError):
                     self._say(server.answer(request))
 
-            do_GET = do_POST = do_PATCH = do_DELETE = _serve
+            do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _serve
 
             def _say(self, answer: Answer) -> None:
                 self.send_response(answer.code)
@@ -70,7 +70,7 @@ class ApiServer:
                     data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
-                    self.wfile.write(data)
+                    self.wfile.write(b"" if self.command == "HEAD" else data)
                     return
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()

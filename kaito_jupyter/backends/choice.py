@@ -76,7 +76,7 @@ def all_backends() -> Sequence[Backend]:
     except BackendError:
         return (local,)
     try:
-        _reach(client)
+        reach(client)
         kaito = _has_kaito(client)
     except BackendError:
         return (local, _of_a_cluster("job", client))  # asked for its runs, it says why there are none
@@ -97,7 +97,7 @@ def _choose(context: str | None, namespace: str | None) -> tuple[Backend, str]:
     try:
         client = connect(context, namespace)
         if context is None:
-            _reach(client)
+            reach(client)
         kaito = _has_kaito(client)
     except BackendError as error:
         if context is not None:
@@ -124,7 +124,7 @@ def _has_kaito(client: Client) -> bool:
     return client.serves(WORKSPACES)
 
 
-def _reach(client: Client) -> None:
+def reach(client: Client) -> None:
     """Raise `Unreachable` soon when nothing answers at the cluster's address: a VPN that is off must not cost a minute."""
     from ..cluster.refusals import Asked, Unreachable
 

@@ -7,14 +7,15 @@ urllib3 directly: the package's typed models are slow to import and to fill, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 from .connection import Stop
+from .identity import user_in, user_of
 from .login import Login, log_in
-from .refusals import Asked, NotFound
-from .resources import ACCESS_REVIEWS, PODS, Resource, resource_of
+from .refusals import Asked, ClusterError, NotFound
+from .resources import ACCESS_REVIEWS, PODS, SELF_REVIEWS, Resource, resource_of
 from .transport import READ_TIMEOUT, Json, Transport
 
 FIELD_MANAGER: Final = "kaito-jupyter"
@@ -194,6 +195,26 @@ class Client:
         except NotFound:
             return False
         return any(r.get("name") == resource.plural for r in found.get("resources") or ())
+
+    def versions(self, group: str) -> Sequence[str]:
+        """The versions of an API group that are served, the preferred one first; none when there is no such group."""
+        try:
+            found = self._transport.call(Asked("ask for", f"the versions of {group}"), "GET", f"/apis/{group}")
+        except NotFound:
+            return []
+        first = (found.get("preferredVersion") or {}).get("version")
+        names = [str(v["version"]) for v in found.get("versions") or ()]
+        return sorted(names, key=lambda name: name != first)
+
+    def user(self) -> str | None:
+        """The name that the API server knows us by, as a RoleBinding must have it; None when that cannot be told."""
+        review = {"apiVersion": SELF_REVIEWS.api_version, "kind": SELF_REVIEWS.kind}
+        asked = Asked.of("create", SELF_REVIEWS, None)
+        try:
+            answer = self._transport.call(asked, "POST", SELF_REVIEWS.path(), None, review)
+        except ClusterError:  # a server before 1.28 knows no such review
+            return user_in(self._transport.credentials().values())
+        return user_of(answer)
 
     def allowed(self, verb: str, resource: Resource, namespace: str | None = None, subresource: str = "") -> bool:
         """Whether we may do that, by the server's own judgement (SelfSubjectAccessReview)."""

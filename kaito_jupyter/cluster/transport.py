@@ -59,6 +59,10 @@ class Transport:
         """The API server's address."""
         return str(self.login.configuration.host).rstrip("/")
 
+    def credentials(self) -> dict[str, str]:
+        """The headers that say who we are. Secret: for looking into, never for showing."""
+        return self._session.credentials()
+
     def close(self) -> None:
         """Close idle connections."""
         self._session.pools.clear()

@@ -29,11 +29,12 @@ def tune_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     return _decorate(function, [magic_arguments(), *_tune_decorators()])
 
 
-def verb_arguments(verb: str, *own: Decorate) -> Decorate:
-    """Give the function of a `%kaito` verb its own options and those that every verb has."""
+def verb_arguments(verb: str, *own: Decorate, of_runs: bool = True) -> Decorate:
+    """Give the function of a `%kaito` verb its own options and those that every verb has. `of_runs`: it does with runs."""
+    backend = argument("--backend", choices=BACKENDS, metavar="BACKEND", help=f"Look only there: {listing(BACKENDS)}.")
     everywhere = [
         argument("-n", "--namespace", metavar="NAMESPACE", help="Kubernetes namespace."),
-        argument("--backend", choices=BACKENDS, metavar="BACKEND", help=f"Look only there: {listing(BACKENDS)}."),
+        *([backend] if of_runs else []),
         argument("-h", "--help", action="store_true", help="Show this text."),
     ]
     return lambda function: _decorate(function, [magic_arguments(f"kaito {verb}"), *own, *everywhere])

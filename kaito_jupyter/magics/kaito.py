@@ -18,6 +18,7 @@ from .arguments import Arguments, read, verb_arguments
 from .line import split
 
 if TYPE_CHECKING:
+    from ..checkup import Report
     from ..run import Listed, Run, Runs
     from ..run.run import Log
     from .kaito_magics import KaitoMagics
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Verb = Callable[["KaitoMagics", Arguments], Any]
 
-_SHARED: Final = " [-n NAMESPACE] [--backend BACKEND] [-h]"
+_SHARED: Final = (" [-n NAMESPACE] [--backend BACKEND] [-h]", " [-n NAMESPACE] [-h]")
 _name = argument("name", nargs="?", metavar="NAME", help="The run's name; without it, the latest run.")
 
 
@@ -139,6 +140,26 @@ def delete(magics: KaitoMagics, arguments: Arguments) -> None:
     magics.say(f"{run.name} is deleted.")
 
 
+@verb_arguments(
+    "doctor",
+    argument("--context", metavar="CONTEXT", help="Context of the kubeconfig."),
+    argument(
+        "--registry", metavar="IMAGE", help="An image that a run would push: a push is tried, and given up again."
+    ),
+    of_runs=False,
+)
+def doctor(magics: KaitoMagics, arguments: Arguments) -> Report:
+    """Look at what a run depends on (cluster, rights, GPUs, registry, this machine), and say how to mend what is missing."""
+    from .. import doctor as look
+
+    output = str(magics.output) if str(magics.output).startswith("image:") else None
+    return look(
+        context=arguments.get("context", magics.default("context")),
+        namespace=arguments.get("namespace", magics.default("namespace")),
+        registry=arguments.get("registry", output),
+    )
+
+
 VERBS: Final[Mapping[str, Verb]] = {
     "runs": runs,
     "watch": watch,
@@ -146,6 +167,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "yaml": yaml,
     "cancel": cancel,
     "delete": delete,
+    "doctor": doctor,
 }
 
 
@@ -156,14 +178,16 @@ def overview() -> str:
         "",
         "  %kaito VERB [NAME] [options]",
         "",
-        "What is done with runs after %kaito_tune has started them.",
+        "What is done with runs after %kaito_tune has started them, and a look at the place where they run.",
     ]
     for name, verb in VERBS.items():
         usage, text = verb.parser.format_usage(), verb.parser.description  # type: ignore[attr-defined]
-        own = " ".join(usage.replace("::", "").split()).removeprefix(f"%kaito {name}").replace(_SHARED, "")
+        own = " ".join(usage.replace("::", "").split()).removeprefix(f"%kaito {name}")
+        for shared in _SHARED:
+            own = own.removesuffix(shared)
         lines += ["", f"%kaito {name}{' ' if own else ''}{own.strip()}", f"    {text}"]
     return "\n".join(
-        [*lines, "", "Every verb takes -n NAMESPACE and --backend BACKEND; --help after a verb tells more."]
+        [*lines, "", "Every verb takes -n NAMESPACE, those of runs --backend BACKEND; --help after a verb tells more."]
     )
 
 

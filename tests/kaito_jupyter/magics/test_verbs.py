@@ -156,3 +156,27 @@ def test_every_verb_has_help(shell: InteractiveShell) -> None:
         assert f"%kaito {verb}" in text
         assert "--backend" in text
     assert repr(value(shell, "%kaito")) == repr(value(shell, "%kaito help")) == shell.find_line_magic("kaito").__doc__
+
+
+def test_the_doctor_looks_where_the_line_or_the_defaults_say(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kaito_jupyter
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(kaito_jupyter, "doctor", lambda **given: asked.append(given), raising=False)
+    value(shell, "%kaito doctor")
+    value(shell, "%kaito doctor --context test -n team-a --registry registry/a:1")
+    shell.run_line_magic("config", "KaitoMagics.output = 'image:registry/b:1'")
+    value(shell, "%kaito doctor")
+    assert asked == [
+        {"context": None, "namespace": None, "registry": None},
+        {"context": "test", "namespace": "team-a", "registry": "registry/a:1"},
+        {"context": None, "namespace": None, "registry": "image:registry/b:1"},
+    ]
+
+
+def test_the_doctor_gives_a_report(shell: InteractiveShell) -> None:
+    report = value(shell, "%kaito doctor")
+    assert [line.topic for line in report.lines][-1] == "this machine"
+    assert "--backend" not in repr(value(shell, "%kaito doctor --help"))
