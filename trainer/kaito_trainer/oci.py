@@ -1,29 +1,33 @@
 """One-layer OCI images: how a dataset reaches a pod, and how an adapter leaves it.
 
+    layer = write_layer({"data/train.parquet": file}, folder / "layer.tar.gz")
+    image = Image("registry/name:tag", auth_files=(…,), logins={"registry": {"username": …, "password": …}})
+    image.digest()          # None: the registry has no such image
+    image.check_push()      # RegistryError when it could not be pushed
+    image.push(layer, annotations={…}, on_retry=print, on_bytes=bar.update)   # its manifest's digest
+    image.pull(folder, below="data")                                          # the same
+
 KAITO reads a data image by its folder `/data`, and an adapter image by `data/adapter_config.json` and
-`data/adapter_model.safetensors` in one gzip layer (KAITO v0.12, `pkg/workspace/image`). The registry protocol and its
-credentials (Docker config, credential helpers, basic and token auth) are oras-py's; here stand what is in the image, and
-errors that a person can act on. No message holds a password or a token.
+`data/adapter_model.safetensors` in one gzip layer (KAITO v0.12, `pkg/workspace/image`); other files it passes over.
+Here stands what is in the image; `registry` speaks with the registry, `logins` knows who we are there, `layers` packs
+and unpacks.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
-import ipaddress
 import json
-import tarfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
-import oras.provider
-import requests
-from oras.container import Container
+from . import registry
+from .layers import Layer, LayerError, unpack, write_layer
+from .logins import LoginError
+from .logins import find as find_login
+from .logins import read as read_logins
+from .registry import RegistryError
 
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
@@ -31,319 +35,235 @@ MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 MODEL_ANNOTATION: Final = "sh.kaito.model.name"
 """KAITO's annotation of an adapter image: the preset that it was trained on."""
 
-TIMEOUT: Final = (10, 300)
-"""Seconds to connect, and to wait for a registry's answer (an upload is answered when it is stored)."""
-TRIES: Final = 5
+_DOCKER: Final = "application/vnd.docker.distribution.manifest"
+READABLE: Final = f"{MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json, {_DOCKER}.v2+json, {_DOCKER}.list.v2+json"
+"""What a registry may answer: images that users built with Docker have its own types, and may be an index of platforms."""
 BLOCK: Final = 1 << 20
-
-
-class RegistryError(Exception):
-    """A registry said no, or cannot be reached.
-
-    `kind` is `registry-auth` when credentials are missing, wrong or without the right; else `registry`.
-    """
-
-    def __init__(self, kind: str, message: str, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}")
-        self.kind, self.message, self.remedy = kind, message, remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A gzip layer on disk. The same files give the same bytes, so that its digest names the content."""
-
-    path: Path
-    digest: str
-    diff_id: str
-    """Digest of the layer before gzip."""
-    size: int
-
-
-def write_layer(files: Mapping[str, Path], target: Path) -> Layer:
-    """Pack files (name in the image -> file) into a gzip layer at `target`: no times, owners or modes of this machine."""
-    packed = _Hashing(target.open("wb"))
-    # A fixed time and no file name in gzip's header: equal content, equal digest.
-    with packed.file, gzip.GzipFile("", "wb", 6, cast("IO[bytes]", packed), mtime=0) as squeezed:
-        raw = _Hashing(cast("IO[bytes]", squeezed))
-        with tarfile.open(fileobj=cast("IO[bytes]", raw), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            for folder in sorted({str(p) for name in files for p in Path(name).parents} - {"."}):
-                entry = tarfile.TarInfo(folder)
-                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(entry)
-            for name, path in sorted(files.items()):
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = path.stat().st_size, 0o644
-                with path.open("rb") as content:
-                    tar.addfile(entry, content)
-    return Layer(target, packed.digest(), raw.digest(), packed.size)
 
 
 class Image:
     """One image name in its registry.
 
-    `auth_files` are Docker config files besides the user's own; plain http is spoken to loopback addresses only, unless
-    `insecure` says otherwise.
+    `auth_files` are Docker config files besides the user's own, `logins` the `auths` of one, for who has no file. Plain
+    http is spoken to loopback addresses and to those that `KAITO_INSECURE_REGISTRIES` names. Nothing is asked of the
+    registry before a method is called.
     """
 
-    def __init__(self, reference: str, *, auth_files: tuple[Path, ...] = (), insecure: bool | None = None) -> None:
-        self.reference = reference
+    def __init__(
+        self, reference: str, *, auth_files: tuple[Path, ...] = (), logins: Mapping[str, Any] | None = None
+    ) -> None:
+        self._container = registry.parse(reference)
+        self.reference = reference.strip()
+        self.host = str(self._container.registry)
+        """The registry, `host[:port]`."""
         try:
-            self._container = Container(reference)
-        except ValueError as error:
-            raise RegistryError(
-                "registry", f'"{reference}" is not an image name.', "Write registry/name:tag."
-            ) from error
-        host = str(self._container.registry)
-        plain = is_loopback(host) if insecure is None else insecure
-        self._remote = _Remote(host, insecure=plain, auth_files=auth_files)
+            known = read_logins(auth_files) | dict(logins or {})
+        except LoginError as error:
+            remedy = "Mount a secret of the type kubernetes.io/dockerconfigjson there."
+            raise RegistryError("registry-auth", str(error), remedy) from None
+        login = find_login(f"{self.host}/{self._container.api_prefix}", known)
+        self._remote = registry.Remote(self.host, insecure=registry.is_insecure(self.host), login=login)
 
     def digest(self) -> str | None:
-        """The digest of the image's manifest, or None when the registry has no such image."""
-        with self._explained("read"):
-            answer = self._remote.ask("HEAD", self._container.manifest_url(), headers={"Accept": MANIFEST_TYPE})
+        """The digest of the image's manifest, or None when the registry has no such image. Raises `RegistryError`."""
+        with registry.explained("read", self.reference, self.host):
+            answer = self._remote.ask("HEAD", self._container.manifest_url(), headers={"Accept": READABLE})
             if answer.status_code == 404:
                 return None
-            _expect(answer, 200)
-            return str(answer.headers.get("Docker-Content-Digest", "")) or None
+            registry.expect(answer, 200)
+            told = answer.headers.get("Docker-Content-Digest")
+            return str(told) if told else _digest(self._read(self._container.manifest_url()))
 
-    def check_push(self) -> None:
-        """Find out whether we may push, before hours of work depend on it: an upload is begun and given up again."""
-        with self._explained("push"):
+    def check_push(self, *, tries: int = 1, on_retry: Callable[[str], None] | None = None) -> None:
+        """Find out whether we may push, before hours of work depend on it: an upload is begun and given up again.
+
+        Raises `RegistryError`. Faults that may pass are tried again when there is more than one of `tries`.
+        """
+
+        def once() -> None:
             answer = self._remote.ask("POST", self._container.upload_blob_url())
-            _expect(answer, 202)
-            if session := self._remote._get_location(answer, self._container):
-                self._remote.request("DELETE", session)
+            registry.expect(answer, 202)
+            if session := self._remote.location(answer):
+                self._remote.forget(session)
+
+        with registry.explained("push", self.reference, self.host):
+            registry.with_retries(once, on_retry, tries=tries)
 
     def push(
-        self, layer: Layer, *, annotations: Mapping[str, str], on_retry: Callable[[str], None] | None = None
+        self,
+        layer: Layer,
+        *,
+        annotations: Mapping[str, str],
+        on_retry: Callable[[str], None] | None = None,
+        on_bytes: Callable[[int], None] | None = None,
     ) -> str:
-        """Push the image and return its manifest's digest. Faults of the network are tried again with back-off."""
-        config = json.dumps(
+        """Push the image and return its manifest's digest. Faults of the network are tried again with back-off.
+
+        `on_retry` is told each fault in words, `on_bytes` the layer's bytes as they leave (a negative number: that many
+        will leave again). What the registry has already is not sent. Raises `RegistryError`.
+        """
+        # No platform: KAITO's images fit any, and containerd takes them so (KAITO's image specification).
+        config = _compact({"rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}})
+        manifest = _compact(
             {
-                "architecture": "amd64",
-                "os": "linux",
-                "config": {},
-                "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
-            },
-            separators=(",", ":"),
-        ).encode()
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(CONFIG_TYPE, config),
-            "layers": [{"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size}],
-            "annotations": dict(annotations),
-        }
-        body = json.dumps(manifest, separators=(",", ":")).encode()
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "config": {"mediaType": CONFIG_TYPE, "digest": _digest(config), "size": len(config)},
+                "layers": [{"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size}],
+                "annotations": dict(annotations),
+            }
+        )
 
         def once() -> str:
-            with layer.path.open("rb") as content:
-                self._upload(layer.digest, layer.size, content)
-            self._upload(manifest["config"]["digest"], len(config), config)  # type: ignore[index]
-            answer = self._remote.ask(
-                "PUT", self._container.manifest_url(), data=body, headers={"Content-Type": MANIFEST_TYPE}
-            )
-            _expect(answer, 201)
-            return "sha256:" + hashlib.sha256(body).hexdigest()
+            with layer.path.open("rb") as file:
+                self._upload(layer.digest, _Outgoing(file, layer.size, on_bytes))
+            self._upload(_digest(config), config)
+            headers = {"Content-Type": MANIFEST_TYPE}
+            answer = self._remote.ask("PUT", self._container.manifest_url(), data=manifest, headers=headers)
+            registry.expect(answer, 201)
+            return _digest(manifest)
 
-        with self._explained("push"):
-            return _with_retries(once, on_retry)
+        with registry.explained("push", self.reference, self.host):
+            return registry.with_retries(once, on_retry)
 
-    def pull(self, target: Path) -> list[Path]:
-        """Unpack the image's layers into `target`, and return the files. Names that lead outside of it are refused."""
-        with self._explained("pull"):
-            answer = self._remote.ask("GET", self._container.manifest_url(), headers={"Accept": MANIFEST_TYPE})
-            _expect(answer, 200)
+    def pull(
+        self,
+        target: Path,
+        *,
+        below: str = "",
+        expect: Callable[[int], None] | None = None,
+        on_bytes: Callable[[int], None] | None = None,
+        on_retry: Callable[[str], None] | None = None,
+    ) -> str:
+        """Unpack the image's files (those `below` a folder of it) into `target`, and return the manifest's digest.
+
+        `expect` is told the bytes that will come, `on_bytes` those that came. Every part is checked against its digest,
+        and what was cut goes on where it was cut. Raises `RegistryError`, also for what `layers.unpack` refuses.
+        """
+        with registry.explained("pull", self.reference, self.host):
+            layers, digest = registry.with_retries(self._layers, on_retry)
+            if expect:
+                expect(sum(size for _, size in layers))
             target.mkdir(parents=True, exist_ok=True)
-            for layer in answer.json()["layers"]:
-                self._unpack(layer["digest"], target)
-        return sorted(p for p in target.rglob("*") if p.is_file())
+            packed = target / ".layer"
+            for blob, _ in layers:
+                packed.unlink(missing_ok=True)
+                registry.with_retries(partial(self._fetch, blob, packed, on_bytes), on_retry)
+                try:
+                    unpack(packed, target, below)
+                except LayerError as error:
+                    raise RegistryError(
+                        "registry",
+                        f"A layer of {self.reference} cannot be unpacked ({error}).",
+                        "Build the image with layers in gzip, and with plain files below /data.",
+                    ) from None
+                finally:
+                    packed.unlink(missing_ok=True)
+        return digest
 
-    def _upload(self, digest: str, size: int, content: IO[bytes] | bytes) -> None:
+    def _layers(self) -> tuple[list[tuple[str, int]], str]:
+        """Digest and size of the layers of the one image that is meant, and the digest of what the name stands for."""
+        body = self._read(self._container.manifest_url())
+        digest = _digest(body)
+        if self._container.digest and self._container.digest != digest:
+            raise registry.Damaged
+        try:
+            manifest = json.loads(body)
+            if platforms := manifest.get("manifests"):
+                fitting = [m for m in platforms if (m.get("platform") or {}).get("os") in (None, "linux")]
+                of_ours = [m for m in fitting if (m.get("platform") or {}).get("architecture") == "amd64"]
+                chosen = (of_ours or fitting or platforms)[0]["digest"]
+                body = self._read(self._container.manifest_url(chosen))
+                if _digest(body) != chosen:
+                    raise registry.Damaged
+                manifest = json.loads(body)
+            return [(str(layer["digest"]), int(layer.get("size", 0))) for layer in manifest["layers"]], digest
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise RegistryError(
+                "registry",
+                f"{self.host} answered something else than the manifest of {self.reference}.",
+                "Check that the name is that of a container image, and that nothing stands between here and the registry.",
+            ) from None
+
+    def _read(self, path: str) -> bytes:
+        answer = self._remote.ask("GET", path, headers={"Accept": READABLE})
+        registry.expect(answer, 200)
+        return bytes(answer.content)
+
+    def _upload(self, digest: str, content: _Outgoing | bytes) -> None:
         there = self._remote.ask("HEAD", self._container.get_blob_url(digest))
         if there.status_code == 200:
             return
         begun = self._remote.ask("POST", self._container.upload_blob_url())
-        _expect(begun, 202)
-        session = self._remote._get_location(begun, self._container)
+        registry.expect(begun, 202)
+        session = self._remote.location(begun)
         where = f"{session}{'&' if '?' in session else '?'}digest={digest}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        _expect(self._remote.request("PUT", where, data=content, headers=headers), 201)
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            registry.expect(self._remote.request("PUT", where, data=content, headers=headers), 201)
+        except BaseException:
+            if isinstance(content, _Outgoing):
+                content.seek(0)  # they will leave again
+            raise
 
-    def _unpack(self, digest: str, target: Path) -> None:
-        answer = self._remote.ask("GET", self._container.get_blob_url(digest), stream=True)
-        _expect(answer, 200)
-        packed = target / ".layer"
-        seen = hashlib.sha256()
-        with packed.open("wb") as file:
-            for block in answer.iter_content(BLOCK):
-                seen.update(block)
-                file.write(block)
-        if digest != "sha256:" + seen.hexdigest():
+    def _fetch(self, digest: str, packed: Path, on_bytes: Callable[[int], None] | None) -> None:
+        """Append to `packed` what of a blob is missing there."""
+        have = packed.stat().st_size if packed.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        came = 0
+        with self._remote.request(
+            "GET", f"{self._remote.prefix}://{self._container.get_blob_url(digest)}", headers=headers, stream=True
+        ) as answer:
+            if answer.status_code != 206:
+                registry.expect(answer, 200)
+                came, have = -have, 0
+            with packed.open("ab" if have else "wb") as file:
+                for block in answer.iter_content(BLOCK):
+                    file.write(block)
+                    if on_bytes:
+                        on_bytes(len(block) + came)
+                    came = 0
+        with packed.open("rb") as file:
+            seen = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != f"sha256:{seen}":
+            if on_bytes:
+                on_bytes(-packed.stat().st_size)
             packed.unlink()
-            raise RegistryError("registry", f"{self.reference} arrived damaged.", "Try again.")
-        with tarfile.open(packed) as tar:
-            tar.extractall(target, filter="data")
-        packed.unlink()
-
-    @contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
-        """The registry's and the network's errors as ours."""
-        host = self._container.registry
-        try:
-            yield
-        except _Refused as error:
-            said = f"{host} answered {error.status}{': ' + error.said if error.said else ''}"
-            if error.status in (401, 403):
-                what = "no or wrong credentials" if error.status == 401 else "no right"
-                raise RegistryError(
-                    "registry-auth",
-                    f"Cannot {verb} {self.reference}: {what} ({said}).",
-                    f"Log in to {host} with an account that may {verb} it (docker login), or name a secret that holds such credentials.",
-                ) from None
-            if error.status == 404:
-                raise RegistryError(
-                    "registry", f"There is no image {self.reference} ({said}).", "Check its name and tag."
-                ) from None
-            raise RegistryError(
-                "registry", f"Cannot {verb} {self.reference}: {said}.", "Try again, or ask who runs the registry."
-            ) from None
-        except requests.exceptions.SSLError:
-            raise RegistryError(
-                "registry",
-                f"{host} does not speak https with a certificate that this machine trusts.",
-                "Check the name; a registry without https must be allowed by name.",
-            ) from None
-        except requests.exceptions.RequestException as error:
-            raise RegistryError(
-                "registry", f"{host} cannot be reached ({type(error).__name__}).", "Check the name and the network."
-            ) from None
+            raise registry.Damaged
 
 
-class _Refused(Exception):
-    """An answer that was not the one hoped for."""
+class _Outgoing:
+    """A file on its way out: `requests` streams what has a length and can be read."""
 
-    def __init__(self, answer: requests.Response) -> None:
-        self.status, self.said = answer.status_code, ""
-        try:
-            errors = answer.json().get("errors") or [{}]
-            self.said = str(errors[0].get("message") or errors[0].get("code") or "")[:200]
-        except (ValueError, AttributeError, LookupError, TypeError):
-            self.said = str(answer.reason or "")[:200]
-        super().__init__(self.status, self.said)
+    def __init__(self, file: IO[bytes], size: int, on_bytes: Callable[[int], None] | None) -> None:
+        self._file, self._size, self._tell = file, size, on_bytes or (lambda size: None)
 
+    def __len__(self) -> int:
+        return self._size
 
-class _Remote(oras.provider.Registry):
-    """oras-py's client, without its silent retries (a check must fail at once), with time limits and streamed uploads."""
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(BLOCK):
+            yield block
 
-    def __init__(self, host: str, *, insecure: bool, auth_files: tuple[Path, ...]) -> None:
-        super().__init__(hostname=host, insecure=insecure)
-        self.basic = self._wants_basic(host)
-        if self.basic:
-            super().__init__(hostname=host, insecure=insecure, auth_backend="basic")
-        self.auth.prefix = self.prefix
-        # The user's own config counts too; ours, given by name, wins.
-        self.auth.load_configs(Container(f"{host}/x"), configs=[])
-        for file in auth_files:
-            self.auth._auth_config["auths"] |= json.loads(file.read_text()).get("auths", {})
-        for name in (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v1"):
-            entry = self.auth._auth_config["auths"].get(name, {})
-            if not entry.get("auth") and entry.get("username") and entry.get("password"):
-                entry["auth"] = base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
-            if self.auth._load_auth(name):
-                break
-
-    def _wants_basic(self, host: str) -> bool:
-        try:
-            answer = self.session.get(f"{self.prefix}://{host}/v2/", timeout=TIMEOUT)
-        except requests.exceptions.RequestException:
-            return False  # the first real request says what is wrong
-        return bool(answer.headers.get("WWW-Authenticate", "").lower().startswith("basic"))
-
-    def _known(self) -> dict[str, str]:
-        """The header of the credentials we have: basic ones, or a token got before."""
-        has = getattr(self.auth, "_basic_auth", None) if self.basic else self.auth.token
-        return dict(self.auth.get_auth_header()) if has else {}
-
-    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.request(method, f"{self.prefix}://{path}", **more)
-
-    def request(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None, data: Any = None, stream: bool = False
-    ) -> requests.Response:
-        headers = {**(headers or {}), **self._known()}
-        answer = self._send(method, url, headers, data, stream)
-        if answer.status_code not in (401, 403) or self.basic:
-            return answer
-        # A token is for one scope: what was good for reading is not for writing, so ask for a new one.
-        headers.pop("Authorization", None)
-        headers, changed = self.auth.authenticate_request(answer, headers, refresh=True)
-        if not changed:
-            return answer
-        if hasattr(data, "seek"):
-            data.seek(0)
-        return self._send(method, url, headers, data, stream)
-
-    def _send(self, method: str, url: str, headers: dict[str, str], data: Any, stream: bool) -> requests.Response:
-        answer: requests.Response = self.session.request(
-            method, url, headers=headers, data=data, stream=stream, timeout=TIMEOUT
-        )
-        return answer
-
-
-class _Hashing:
-    """A file that is written through, and hashed on the way."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.size, self._hash = file, 0, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self._hash.update(data)
-        self.size += len(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._tell(len(block))
+        return block
 
     def tell(self) -> int:
-        return self.size
+        return self._file.tell()
 
-    def digest(self) -> str:
-        return "sha256:" + self._hash.hexdigest()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a registry's `host[:port]` is this machine itself (Docker speaks plain http to such ones too)."""
-    name = host.rsplit(":", 1)[0].strip("[]")
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    def seek(self, place: int) -> int:
+        self._tell(place - self._file.tell())
+        return self._file.seek(place)
 
 
-def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
-    return {"mediaType": kind, "digest": "sha256:" + hashlib.sha256(content).hexdigest(), "size": len(content)}
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _expect(answer: requests.Response, status: int) -> None:
-    if answer.status_code != status and not (status == 201 and answer.status_code in (200, 202)):
-        raise _Refused(answer)
+def _compact(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _with_retries(
-    once: Callable[[], str], on_retry: Callable[[str], None] | None, pause: Callable[[float], None] = time.sleep
-) -> str:
-    for attempt in range(1, TRIES + 1):
-        try:
-            return once()
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, _Refused) as error:
-            passing = not isinstance(error, _Refused) or error.status == 429 or error.status >= 500
-            if attempt == TRIES or not passing or isinstance(error, requests.exceptions.SSLError):
-                raise
-            wait = min(60, 2.0**attempt)
-            if on_retry:
-                on_retry(f"try {attempt} of {TRIES} failed ({type(error).__name__}), next in {wait:.0f} s")
-            pause(wait)
-    raise AssertionError("unreachable")
+__all__ = ["LAYER_TYPE", "MODEL_ANNOTATION", "Image", "Layer", "RegistryError", "write_layer"]
