@@ -40,6 +40,8 @@ class Status:
     ended: float | None = None
     exit_code: int | None = None
     """Of the trainer; negative: ended by that signal."""
+    revision: int = 1
+    """Which one of the run: grows when its spec is changed while it lives, and the training begins anew."""
 
 
 class Lines(NamedTuple):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from ..errors import BackendError
-from ..spec import TuningSpec
+from ..spec import DataSource, TuningSpec
 from ..status import RunRef, Status
 from .base import Record, TuningJob
 
@@ -27,6 +29,14 @@ ROWS: Final = "kaito-jupyter/rows"
 TOTAL_STEPS: Final = "kaito-jupyter/total-steps"
 METHOD: Final = "kaito-jupyter/method"
 PRESET: Final = "kaito-jupyter/preset"
+SENT: Final = "kaito-jupyter/sent"
+"""Where the data was delivered to: a `DataSource` as JSON."""
+RESUMED_FROM: Final = "kaito-jupyter/resumed-from"
+"""The name of the run that this one goes on for. A spec bears it too."""
+REVISION: Final = "kaito-jupyter/revision"
+"""How often a spec of that name was submitted while the run lived."""
+REPLACES: Final = "kaito-jupyter/replaces"
+"""The uid of the Job that was there when this revision was submitted: its log is another curve."""
 
 
 def labels(run_id: str | None = None) -> dict[str, str]:
@@ -35,14 +45,16 @@ def labels(run_id: str | None = None) -> dict[str, str]:
     return {name: value, RUN_ID: run_id or uuid.uuid4().hex[:12]}
 
 
-def facts(job: TuningJob) -> dict[str, str]:
-    """All about a run, on the object that stands for it (the Workspace, the Job)."""
+def facts(job: TuningJob, sent: DataSource | None = None) -> dict[str, str]:
+    """All about a run, on the object that stands for it (the Workspace, the Job). `sent`: where its data was delivered to."""
     text = job.spec.to_yaml()
     notes = {
         SPEC: text,
         SPEC_DIGEST: hashlib.sha256(text.encode()).hexdigest()[:16],
         PRESET: job.spec.preset,
         METHOD: job.spec.method,
+        RESUMED_FROM: job.spec.annotations.get(RESUMED_FROM),
+        SENT: None if sent is None else json.dumps({k: v for k, v in asdict(sent).items() if v}),
         TOTAL_STEPS: None if job.total_steps is None else str(job.total_steps),
     }
     if job.dataset is not None:
@@ -57,6 +69,20 @@ def spec_of(document: Mapping[str, Any]) -> TuningSpec:
         name = document["metadata"]["name"]
         raise BackendError(f"run {name}: it was not submitted from a notebook, so its spec is not known here.")
     return TuningSpec.from_yaml(text)
+
+
+def sent_of(document: Mapping[str, Any]) -> DataSource:
+    """Where the data of a run lies: where we delivered it to, else what its spec names. Raises `BackendError`."""
+    text = _notes(document).get(SENT)
+    if text is None:
+        source = spec_of(document).input
+        if source.delivered:
+            name = document["metadata"]["name"]
+            raise BackendError(f"run {name}: it is not known where its data was put. Start a new run with %kaito_tune.")
+        return source
+    given = json.loads(text)
+    lists = {k: tuple(given[k]) for k in ("urls", "image_pull_secrets") if k in given}
+    return DataSource(**{**given, **lists})
 
 
 def record_of(document: Mapping[str, Any], ref: RunRef, status: Status) -> Record:

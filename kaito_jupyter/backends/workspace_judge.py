@@ -15,6 +15,7 @@ from ..cluster import pods as p
 from ..cluster.judge import View, Watched, of_job
 from ..cluster.resources import JOBS, WORKSPACES
 from ..status import Status
+from . import marks
 
 Json = Mapping[str, Any]
 
@@ -28,6 +29,8 @@ class WorkspaceJudge:
 
     name: str
     met: bool = False
+    job: str = ""
+    """The uid of the Job of the present revision, as soon as it is there."""
 
     @property
     def main(self) -> str:
@@ -40,22 +43,36 @@ class WorkspaceJudge:
         return (Watched(WORKSPACES, fields=field), Watched(JOBS, fields=field))
 
     def __call__(self, view: View) -> Status:
-        workspace, job = view.only(WORKSPACES), view.only(JOBS)
+        workspace, job = view.only(WORKSPACES), self._present(view)
         if workspace is None:
             if self.met:
                 return Status("Cancelled", "the Workspace was deleted")
             return Status("Pending", "waiting for the Workspace")
         self.met = True
         created = p.created(workspace)
+        number = run_revision(workspace)
         if workspace["metadata"].get("deletionTimestamp"):
-            return Status("Running", "the Workspace is being deleted", created=created)
+            return Status("Running", "the Workspace is being deleted", created=created, revision=number)
         if job is None or job["metadata"].get("deletionTimestamp"):
             return before_job(workspace)
-        status = of_job(job, view, self.main)
-        revision = revision_of(job)
-        if status.state in ("Pending", "Running") and revision > 1:
-            status = replace(status, reason="; ".join(filter(None, (f"revision {revision}", status.reason))))
-        return replace(status, created=created)
+        return replace(of_job(job, view, self.main), created=created, revision=number)
+
+    def belongs(self, pod: Json, view: View) -> bool:
+        """Whether a pod is one of the present revision's: another one's lines are no part of this curve."""
+        self._present(view)
+        return any(o.get("uid") == self.job for o in pod["metadata"].get("ownerReferences") or ())
+
+    def _present(self, view: View) -> Json | None:
+        """The Job of the present revision. That of an earlier one stays for a while after the change."""
+        workspace, job = view.only(WORKSPACES), view.only(JOBS)
+        if workspace is not None and self.job and self.job in replaced(workspace):
+            self.job = ""
+        if job is None or (workspace is not None and not is_present(workspace, job)):
+            if job is not None and p.uid(job) == self.job:
+                self.job = ""
+            return None
+        self.job = p.uid(job)
+        return job
 
 
 def before_job(workspace: Json) -> Status:
@@ -70,8 +87,11 @@ def of_workspace(workspace: Json) -> Status:
     """How a run stands by its Workspace alone: enough for a list, and blind to a trainer dead behind its sidecars."""
     told = workspace.get("status") or {}
     state = told.get("state")
-    known = Status("Pending", created=p.created(workspace))
+    known = Status("Pending", created=p.created(workspace), revision=run_revision(workspace))
     done = p.condition(workspace, "WorkspaceSucceeded") or {}
+    seen = done.get("observedGeneration")
+    if state in ("Succeeded", "Failed") and seen is not None and seen < workspace["metadata"].get("generation", 0):
+        return replace(known, reason="waiting for KAITO to take up its change")  # the state is the last revision's
     when = p.seconds(done.get("lastTransitionTime"))
     if state == "Succeeded":
         return replace(known, state="Succeeded", ended=when)
@@ -105,6 +125,28 @@ def conditions(workspace: Json) -> Sequence[Json]:
 def _reconcile_error(condition: Json) -> str:
     _, mark, text = str(condition.get("message") or "").partition("(last reconcile error: ")
     return text.removesuffix(")") if mark else ""
+
+
+def is_present(workspace: Json, job: Json) -> bool:
+    """Whether a Job is the one for what the Workspace says now.
+
+    KAITO writes a new number on the Workspace, then deletes the Job. Until it has seen our change, our own word counts.
+    """
+    return p.uid(job) not in replaced(workspace) and revision_of(job) == revision_of(workspace)
+
+
+def replaced(workspace: Json) -> Sequence[str]:
+    """The uids of Jobs that were there when we changed the Workspace: they are earlier revisions'."""
+    return str((workspace["metadata"].get("annotations") or {}).get(marks.REPLACES, "")).split()
+
+
+def run_revision(workspace: Json) -> int:
+    """Which revision of the run it is: ours, or KAITO's own number where somebody else changed it.
+
+    KAITO gives a spec that was there before its old number again, so that ours may be the larger one.
+    """
+    ours = str((workspace["metadata"].get("annotations") or {}).get(marks.REVISION, "1"))
+    return max(int(ours) if ours.isdecimal() else 1, revision_of(workspace))
 
 
 def revision_of(document: Json) -> int:

@@ -148,6 +148,7 @@ class Feed:
             "location": run.ref.location,
             "preset": run.spec.preset,
             "method": run.spec.method,
+            "revision": state.revision_number,
             "device": _text(begin.get("device")),
             "eval_rows": begin.get("eval_rows") if isinstance(begin.get("eval_rows"), int) else None,
             "state": state.state,

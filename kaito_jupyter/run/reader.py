@@ -17,6 +17,7 @@ from typing import Final
 
 from ..backends.base import Backend
 from ..errors import KaitoError, RunNotFound
+from ..hf_logs import Reader as LogReader
 from ..state import RunState
 from ..status import TERMINAL, Lines, RunRef, Status
 
@@ -40,7 +41,10 @@ log = logging.getLogger(__name__)
 class Reader:
     """Keeps one `RunState` up to date while it is open. All methods may be called from any thread, any number of times."""
 
-    def __init__(self, backend: Backend, ref: RunRef, state: RunState) -> None:
+    def __init__(
+        self, backend: Backend, ref: RunRef, state: RunState, renew: Callable[[], LogReader | None] = lambda: None
+    ) -> None:
+        """`renew` gives what reads the lines of the run's next revision, once its spec is another one."""
         self.lock = threading.RLock()
         """Held while the state changes: hold it to read more than one thing of it."""
         self.state = state
@@ -55,6 +59,7 @@ class Reader:
         """When the trainer's last line was written, by the clock where it runs; None: nobody told."""
         self._backend = backend
         self._ref = ref
+        self._renew = renew
         self._cursor: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -134,7 +139,12 @@ class Reader:
             came, self.trouble = True, None
             if item is None:
                 self._current.set()
-            elif not self._fold(stop, item):
+                continue
+            if isinstance(item, Status) and item.revision > self.state.revision_number:
+                reader = self._renew()  # asks the backend: not under the lock
+                with self.lock:
+                    self.state.begin_anew(item.revision, reader)
+            if not self._fold(stop, item):
                 break
         return came
 

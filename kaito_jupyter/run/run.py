@@ -57,7 +57,19 @@ class Run:
         self.problems = tuple(problems)
         """Warnings and notes of the start."""
         self._spec = spec
-        self._reader = Reader(backend, ref, _fresh_state(backend, self))
+        # A finalizer closes the reader, so nothing of the reader's may hold the run.
+        weakly = weakref.ref(self)
+
+        def renew() -> LogReader | None:
+            run = weakly()
+            if run is not None:
+                run._spec = run.dataset = None  # they were the last revision's
+            return _log_reader(backend, ref)[0]
+
+        reader, revision = _log_reader(backend, ref, spec)
+        state = RunState(reader)
+        state.revision_number = revision
+        self._reader = Reader(backend, ref, state, renew)
         self._reader.open()
         # Not `self._reader.close`: a finalizer may run in any thread, and must not wait for another.
         weakref.finalize(self, self._reader.close, join=False).atexit = False
@@ -69,6 +81,11 @@ class Run:
     @property
     def namespace(self) -> str:
         return self.ref.namespace
+
+    @property
+    def revision(self) -> int:
+        """Which revision of the run it is: grows when its spec is changed while it lives. `state` is this one's alone."""
+        return self.state.revision_number
 
     @property
     def spec(self) -> TuningSpec:
@@ -258,10 +275,14 @@ class Log(list[str]):
         printer.text(str(self))
 
 
-def _fresh_state(backend: Backend, run: Run) -> RunState:
-    """KAITO's own trainer speaks no events; what its lines leave out is known from the spec."""
+def _log_reader(backend: Backend, ref: RunRef, spec: TuningSpec | None = None) -> tuple[LogReader | None, int]:
+    """What reads a log's lines (None: any reader will do), and of which revision of the run.
+
+    KAITO's own trainer speaks no events; what its lines leave out is known from the spec.
+    """
     if backend.name != "kaito":
-        return RunState()
-    record = backend.record(run.ref)
-    every = run.spec.effective_config("kaito", rows=record.rows).TrainingArguments.logging_steps
-    return RunState(LogReader(logging_steps=every, max_steps=record.total_steps))
+        return None, 1
+    record = backend.record(ref)
+    config = (spec or backend.spec(ref)).effective_config("kaito", rows=record.rows)
+    every = config.TrainingArguments.logging_steps
+    return LogReader(logging_steps=every, max_steps=record.total_steps), record.status.revision

@@ -11,6 +11,7 @@
     defaults    the values that we choose where nobody said anything, each with its reason
     options     option names and values -> sections
     build       options, config files and strings -> TuningSpec
+    difference  where two specs differ, for people
     documents   TuningSpec -> Workspace and ConfigMap
     read        Workspace and ConfigMap -> TuningSpec
     text        YAML, read and written
@@ -18,6 +19,7 @@
 
 from .build import build_spec, read_config
 from .defaults import Default
+from .difference import Difference
 from .model import TARGETS, Target, TuningSpec
 from .options import find_option
 from .placement import Placement
@@ -28,6 +30,7 @@ __all__ = [
     "DataDestination",
     "DataSource",
     "Default",
+    "Difference",
     "Placement",
     "ResourceSpec",
     "Target",

@@ -72,6 +72,11 @@ class RunState(Facts):
 
     def __init__(self, reader: Reader | None = None) -> None:
         super().__init__()
+        self.revision_number = 1
+        """Which revision of the run this is; `revision` counts changes of this object."""
+        self._begin(reader)
+
+    def _begin(self, reader: Reader | None) -> None:
         self.state: State = "Pending"
         self.reason = ""
         """Why it stands so, by the backend."""
@@ -86,6 +91,15 @@ class RunState(Facts):
         """Foreign lines as a terminal would show them, without progress bars."""
         self._reader: Reader | None = Reader() if reader is None else reader
         self._beside: deque[str] = deque(maxlen=BESIDE)
+
+    def begin_anew(self, number: int, reader: Reader | None = None) -> None:
+        """The run has another revision, and its training begins anew: forget all of the one before."""
+        changes, rewrites = self.revision, (self.series.rewrites, self.evaluations.rewrites)
+        Facts.__init__(self)
+        self._begin(reader)
+        self.revision, self.revision_number = changes + 1, number
+        # A view must not take the first rows of this curve for the last rows of the old one.
+        self.series.rewrites, self.evaluations.rewrites = (n + 1 for n in rewrites)
 
     def feed(self, line: str, time: float | None = None) -> None:
         """Take one line of the log, whatever it is. `time`: when it was written, if the backend knows."""
@@ -180,6 +194,8 @@ class RunState(Facts):
                 if self.state == "Pending":
                     self._settle()
         elif isinstance(item, Status):
+            if item.revision > self.revision_number:
+                self.begin_anew(item.revision)
             self.status = item
             self._settle()
             self.revision += 1

@@ -81,6 +81,8 @@ def describe(state: RunState, now: float, *, cause: bool = True) -> str:
         parts.append(duration(spent) if spent is not None and spent >= 1 else "")
     if cause:
         parts.append(_cause(state))
+    if state.revision_number > 1:
+        parts.insert(0, f"revision {state.revision_number}")
     return " · ".join(p for p in parts if p)
 
 

@@ -188,7 +188,7 @@ export class View {
     this.updatePill(s);
     const model = /^[./~]/.test(s.preset) ? s.preset.replace(/\/+$/, "").split("/").pop() : s.preset;
     const method = { lora: "LoRA", qlora: "QLoRA" }[s.method] || s.method;
-    say(this.facts, [method, model, s.backend, s.backend !== "local" && s.namespace].filter(Boolean).join(" · "));
+    say(this.facts, [s.revision > 1 && `revision ${s.revision}`, method, model, s.backend, s.backend !== "local" && s.namespace].filter(Boolean).join(" · "));
     this.facts.title = s.preset;
     const part = share(s);
     if (part === null) this.progress.removeAttribute("value");
