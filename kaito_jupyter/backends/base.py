@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from kaito_trainer.contract import Problem
 
 from ..dataset import Dataset
-from ..spec import TuningSpec
+from ..spec import DataSource, TuningSpec
 from ..status import Lines, RunRef, Status
 
 
@@ -85,6 +85,10 @@ class Backend(Protocol):
 
     def spec(self, ref: RunRef) -> TuningSpec:
         """The spec that the run was submitted with."""
+        ...
+
+    def sent(self, ref: RunRef) -> Dataset | DataSource:
+        """The run's data for another run: read back, or where it lies (then a spec names that). Raises `BackendError`."""
         ...
 
     def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:

@@ -26,7 +26,8 @@ from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
 from ..cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
 from ..cluster.resources import JOBS, PODS
-from ..delivery import deliver
+from ..dataset import Dataset
+from ..delivery import again, deliver
 from ..errors import RunNotFound, SpecError
 from ..manifests import pod as names
 from ..spec import DataSource, TuningSpec
@@ -82,7 +83,7 @@ class JobBackend:
         if job.dataset is not None:
             delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
             spec = replace(spec, input=delivered.source)
-        config, document = self._documents(spec, labels, marks.facts(job), rows)
+        config, document = self._documents(spec, labels, marks.facts(job, spec.input if delivered else None), rows)
         if found := self._refused([*(delivered.documents if delivered else ()), config, document]):
             raise SpecError(found)
         try:
@@ -171,6 +172,9 @@ class JobBackend:
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))
+
+    def sent(self, ref: RunRef) -> Dataset | DataSource:
+        return again(self.client, marks.sent_of(self._get(ref)), ref.namespace)
 
     # Watching
 

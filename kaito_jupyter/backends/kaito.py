@@ -20,9 +20,10 @@ from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
 from ..cluster.refusals import Denied, Forbidden, Invalid, NotFound
 from ..cluster.resources import SECRETS, WORKSPACES, resource_of
-from ..delivery import Delivered, deliver
+from ..dataset import Dataset
+from ..delivery import Delivered, again, deliver
 from ..errors import RunNotFound, SpecError
-from ..spec import TuningSpec
+from ..spec import DataSource, TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
@@ -122,7 +123,7 @@ class KaitoBackend:
         for document in documents:
             document["metadata"].setdefault("labels", {}).update(labels)
         workspace = documents[-1]
-        workspace["metadata"].setdefault("annotations", {}).update(marks.facts(job))
+        workspace["metadata"].setdefault("annotations", {}).update(marks.facts(job, delivered.source if delivered else None))
         return [*(delivered.documents if delivered else ()), *documents]
 
     def _own(self, owner: Mapping[str, Any], document: Mapping[str, Any]) -> None:
@@ -157,6 +158,9 @@ class KaitoBackend:
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))
+
+    def sent(self, ref: RunRef) -> Dataset | DataSource:
+        return again(self.client, marks.sent_of(self._get(ref)), ref.namespace)
 
     def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
         judge = WorkspaceJudge(ref.name, met=True)

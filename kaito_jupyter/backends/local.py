@@ -17,8 +17,10 @@ from typing import Final, Literal
 
 from kaito_trainer.contract import Problem
 from kaito_trainer.contract.events import MARK
+from kaito_trainer.contract.names import DATA_DIR, TRAIN_FILE
 from kaito_trainer.contract.problems import close_match
 
+from ..dataset import Dataset
 from ..errors import BackendError, RunNotFound, SpecError
 from ..spec import TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
@@ -119,6 +121,12 @@ class LocalBackend:
             return TuningSpec.from_yaml((_folder(ref).path / SPEC_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise _deleted(ref) from None
+
+    def sent(self, ref: RunRef) -> Dataset:
+        file = _folder(ref).path / DATA_DIR / TRAIN_FILE
+        if not file.is_file():
+            raise _deleted(ref)
+        return Dataset.read(file, name="data")
 
     def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
         folder = _folder(ref)

@@ -19,6 +19,7 @@ from kaito_trainer.contract import METHODS, Problem, decode
 from kaito_trainer.contract.events import VERSION
 from kaito_trainer.contract.problems import close_match
 
+from ..dataset import Dataset
 from ..errors import BackendError, RunNotFound, SpecError
 from ..spec import TuningSpec
 from ..state import RunState
@@ -125,6 +126,9 @@ class ReplayBackend:
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return self._get(ref).spec
+
+    def sent(self, ref: RunRef) -> Dataset:
+        raise BackendError(f"run {ref.name}: a recording holds lines, and no data. Play it again as it is.")
 
     def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
         tape = self._get(ref)

@@ -10,12 +10,14 @@
     volume     a file in a claim: through this notebook's own mount of it (`mounted`), else through a pod that lives for
                as long as it takes (`helper`)
     url        a file in an object store, by an address that is signed for the pod
+    again      data that was delivered once, for another run
 
 Data is known by its content (`Dataset.fingerprint`): what is there already is not sent again, whoever sent it. This machine's
 own backend needs none of this: there the file lies in the run's folder.
 """
 
+from .again import again
 from .deliver import Delivered, deliver
 from .route import Route, route
 
-__all__ = ["Delivered", "Route", "deliver", "route"]
+__all__ = ["Delivered", "Route", "again", "deliver", "route"]
