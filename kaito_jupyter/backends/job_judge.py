@@ -6,8 +6,8 @@ an `error` event, which the kubelet keeps in the container's status) is why it f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kaito_trainer.contract.events import ERROR_KINDS, MARK, decode
@@ -22,6 +22,7 @@ Json = Mapping[str, Any]
 
 CANCELLED: Final = "kaito-jupyter/cancelled"
 """Annotation: when its user asked the run to end."""
+GONE: Final = "it was evicted or deleted from outside, or its node went away"
 _KINDS: Final = {names.DOWNLOADER: "download", names.CHECK: "push", names.PUSHER: "push"}
 """What it means that a container failed, when it did not say more."""
 _RUNTIME: Final = ("", "Error", "Completed", "OOMKilled")
@@ -37,24 +38,74 @@ class RunJudge:
     """Whether the Job was seen: one that is gone after that was deleted."""
 
     main: str = names.MAIN
+    node: Callable[[str], Json | None] | None = None
+    """Gives a node by its name, or None when it may not be seen. Asked once for a pod that is taken away: an eviction leaves no
+    trace on the pod before Kubernetes 1.26, a drained node does."""
+    _seen: dict[str, Json] = field(default_factory=dict)
+    """The newest of each pod by its uid: one that was evicted leaves nothing behind, and its end has to be told."""
+    _drained: dict[str, str] = field(default_factory=dict)
+    """Pods that were taken away -> their node, when it was drained; empty when it was not."""
 
     @property
     def watched(self) -> Sequence[Watched]:
         return (Watched(JOBS, fields=f"metadata.name={self.name}"),)
 
     def __call__(self, view: View) -> Status:
-        told = View([readable(pod) for pod in view.pods], view.objects, view.events)
+        job = view.only(JOBS)
+        live = job is not None and not cancelled(job) and not job["metadata"].get("deletionTimestamp")
+        pods = self._with_lost(view.pods) if live else view.pods
+        told = View([readable(pod) for pod in pods], view.objects, view.events)
         plain = JobJudge(self.name, self.main, self.met)
         status = plain(told)
         self.met = plain.met
-        job = view.only(JOBS)
         if job is None:
             return status
         if cancelled(job):
             return _cancelled(status, told.pods, self.main)
-        if status.state == "Failed" and (kind := _kind(view.pods, self.main)):
-            return replace(status, kind=kind)
+        if status.state == "Failed":
+            if not pods:
+                return replace(status, reason=f"{status.reason}; its pod is gone: {GONE}", kind="killed")
+            return replace(status, kind=_kind(pods, self.main) or status.kind)
+        last = p.newest(told.pods)
+        if (
+            live
+            and last is not None
+            and status.state == "Running"
+            and not status.reason
+            and (away := p.taken_away(last))
+        ):
+            return replace(status, reason=f"{away}; what there is is being saved", kind="killed")
         return status
+
+    def _with_lost(self, pods: Sequence[Json]) -> list[Json]:
+        """The pods, and those that were seen before and are gone: they were taken away, as no Job removes its own."""
+        here = {p.uid(pod) for pod in pods}
+        for pod in pods:
+            self._seen[p.uid(pod)] = self._explained(pod)
+        for uid, pod in self._seen.items():
+            status = pod.get("status") or {}
+            if uid not in here and status.get("phase") not in ("Succeeded", "Failed"):
+                gone = {
+                    "metadata": {"deletionTimestamp": p.now_stamp(), **pod["metadata"]},
+                    "status": {**status, "phase": "Failed"},
+                }
+                self._seen[uid] = p.settled({**pod, **gone})
+        return sorted(self._seen.values(), key=p.created)
+
+    def _explained(self, pod: Json) -> Json:
+        """The pod; with a condition of ours when it is taken from a node that is being drained and no server says so."""
+        if not p.taken_away(pod) or p.condition(pod, "DisruptionTarget") or self.node is None:
+            return pod
+        uid, where = p.uid(pod), str((pod.get("spec") or {}).get("nodeName") or "")
+        if uid not in self._drained:
+            found = self.node(where) if where else None
+            self._drained[uid] = where if found and (found.get("spec") or {}).get("unschedulable") else ""
+        if not self._drained[uid]:
+            return pod
+        words = {"reason": "the node was drained", "message": f"{where} takes no new pods"}
+        status = pod.get("status") or {}
+        conditions = [*(status.get("conditions") or ()), {"type": "DisruptionTarget", "status": "True", **words}]
+        return {**pod, "status": {**status, "conditions": conditions}}
 
 
 def of_job_alone(job: Json) -> Status:

@@ -120,7 +120,8 @@ def of_job(job: Json, view: View, main: str | None = None) -> Status:
     if lost and status.state in ("Pending", "Running"):
         who, why = p.why_ended(lost[-1], main)
         now = f"; {status.reason}" if status.reason else ""
-        text = f"retrying (attempt {len(lost) + 1} of {limit + 1}): {why}{now}"
+        count = len(lost) + 1  # a pod that was taken away need not count
+        text = f"retrying (attempt {count}{f' of {limit + 1}' if count <= limit + 1 else ''}): {why}{now}"
         kind = kind_of(lost[-1], who) or "crash"
         return replace(status, state="Running", reason=text, kind=kind, ended=None, exit_code=None)
     return status
@@ -166,7 +167,7 @@ def kind_of(pod: Json, who: p.Container | None) -> str:
     """One of the contract's error kinds, when the objects tell it; else empty (the log may tell)."""
     if (pod.get("status") or {}).get("reason") in ("Evicted", "Shutdown", "Terminated", "NodeShutdown", "NodeLost"):
         return "killed"
-    if p.is_true(pod, "DisruptionTarget"):
+    if p.is_true(pod, "DisruptionTarget") or p.taken_away(pod):
         return "killed"
     if who is not None and who.ending is not None and (who.ending.exit_code < 0 or who.ending.reason == "OOMKilled"):
         return "killed"

@@ -117,6 +117,12 @@ def created(item: Json) -> float:
     return seconds(item["metadata"].get("creationTimestamp")) or 0.0
 
 
+def version(item: Json) -> int:
+    """How new this state of an object is, beside others of the same object; 0 when the server's word is no number."""
+    text = str(item["metadata"].get("resourceVersion") or "")
+    return int(text) if text.isdecimal() and text.isascii() else 0
+
+
 def containers(pod: Json, main: str | None = None) -> list[Container]:
     """All containers: init containers in their order, then the main one, then the sidecars.
 
@@ -260,13 +266,32 @@ def why_ended(pod: Json, main: str | None = None) -> tuple[Container | None, str
         return who, f"{text}: {told}" if told else text
     target = condition(pod, "DisruptionTarget")
     if dead and target is not None and target.get("status") == "True":
-        note = " ".join(str(target.get("message") or "").split())[:300].rstrip(".")
-        return dead[0], f"{dead[0].name} was ended from outside ({target.get('reason')}{': ' + note if note else ''})"
+        return dead[0], f"{dead[0].name} was ended from outside ({_disruption(target)})"
+    if away := taken_away(pod):
+        return next(iter(dead), None), away
     if dead:
         return dead[0], f"{dead[0].name} {dead[0].ending}"
     if status.get("phase") == "Failed":
         return None, f"the pod failed{': ' + told if told else ''}"
     return None, ""
+
+
+def taken_away(pod: Json) -> str:
+    """Why a pod is (or was) removed though its Job wants it, as a sentence; empty when it is not.
+
+    Ours to call only of a pod whose Job nobody ended: an eviction is a deletion, and before Kubernetes 1.26 looks like one.
+    """
+    if not pod["metadata"].get("deletionTimestamp"):
+        return ""
+    target = condition(pod, "DisruptionTarget")
+    if target is not None and target.get("status") == "True":
+        return f"the pod was ended from outside ({_disruption(target)})"
+    return "the pod was evicted or deleted from outside"
+
+
+def _disruption(target: Json) -> str:
+    note = " ".join(str(target.get("message") or "").split())[:300].rstrip(".")
+    return f"{target.get('reason')}{': ' + note if note else ''}"
 
 
 def dead_behind_sidecars(pod: Json, main: str | None = None) -> tuple[Container, list[str]] | None:
@@ -290,4 +315,9 @@ def started(pod: Json, main: str | None = None) -> float | None:
 
 
 def newest(pods: Sequence[Json]) -> Json | None:
-    return max(pods, key=created, default=None)
+    """The one made last. Times are whole seconds: of two in one, that which is not over."""
+    return max(
+        pods,
+        key=lambda x: (created(x), (x.get("status") or {}).get("phase") not in ("Succeeded", "Failed")),
+        default=None,
+    )

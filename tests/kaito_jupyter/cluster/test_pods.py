@@ -203,3 +203,28 @@ def test_containers_of_a_pod_that_is_over_can_be_taken_for_ended_though_they_are
     assert {c.phase for c in p.containers(whole)} == {"ended"}
     assert p.containers(whole)[1].ending is None  # nobody knows how
     assert p.settled(pod(main=running())) == pod(main=running())
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ([], "the pod was evicted or deleted from outside"),
+        (
+            [
+                {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "reason": "PreemptionByScheduler",
+                    "message": "for a better.",
+                }
+            ],
+            "the pod was ended from outside (PreemptionByScheduler: for a better)",
+        ),
+    ],
+)
+def test_a_pod_that_is_being_deleted_is_taken_away(conditions: list[Json], words: str) -> None:
+    value = pod(main=running(), conditions=conditions)
+    assert not p.taken_away(value)
+    value["metadata"]["deletionTimestamp"] = "2026-11-24T13:45:00Z"
+    assert p.taken_away(value) == words
+    assert p.why_ended(value) == (None, words)
