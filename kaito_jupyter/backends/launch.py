@@ -30,6 +30,7 @@ from . import supervisor as files
 from .base import TuningJob
 from .boot import boot_id
 from .folder import SPEC_FILE, held, supported
+from .marks import RESUMED_FROM
 
 TRAINER: Final = (sys.executable, "-P", "-m", "kaito_trainer")
 """`-P`: the run's folder, in which it works, holds no modules, and is not searched for any."""
@@ -52,8 +53,10 @@ def problems(spec: TuningSpec, command: Sequence[str] | None) -> list[Problem]:
         message = f"{names} {'is' if len(missing) == 1 else 'are'} not installed here, and training on this machine needs them."
         remedy = f"Run `{sys.executable} -m pip install 'kaito-jupyter[local]'`."
         found.append(Problem("backend", message, remedy))
-    if spec.output.path is not None and (problem := _output_problem(Path(spec.output.path).expanduser())):
-        found.append(problem)
+    goes_on = RESUMED_FROM in spec.annotations  # then what lies there is what it goes on with
+    if spec.output.path is not None and not goes_on:
+        problem = _output_problem(Path(spec.output.path).expanduser())
+        found += [problem] if problem else []
     return found
 
 
@@ -110,7 +113,7 @@ def _fill(folder: Path, job: TuningJob, place: Path, trainer: Sequence[str]) -> 
     if job.dataset:
         job.dataset.write(folder / DATA_DIR / TRAIN_FILE)
     if spec.output.path is None:
-        (folder / RESULTS_DIR).mkdir()
+        _fill_results(folder / RESULTS_DIR, spec, place)
     else:
         destination = Path(spec.output.path).expanduser().absolute()
         destination.mkdir(parents=True, exist_ok=True)
@@ -139,6 +142,16 @@ def _fill(folder: Path, job: TuningJob, place: Path, trainer: Sequence[str]) -> 
         "total_steps": job.total_steps,
     }  # fmt: skip
     files.write_atomically(folder / files.RUN_FILE, json.dumps(run, indent=1))
+
+
+def _fill_results(results: Path, spec: TuningSpec, place: Path) -> None:
+    """An empty folder; of a run that goes on for another one, that one's checkpoints and what it told."""
+    name = Path(spec.annotations.get(RESUMED_FROM, "")).name  # beside this one, and nowhere else
+    before = place.parent / name / RESULTS_DIR
+    if name and any(before.glob("checkpoint-*")):
+        shutil.copytree(before, results, symlinks=True)
+    else:
+        results.mkdir()
 
 
 def _yaml(yaml: Any, content: dict[str, Any]) -> str:

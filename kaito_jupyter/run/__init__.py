@@ -5,6 +5,8 @@
     tune       data and options -> checked plan -> a started run
     run        Run: what a person holds
     reader     the one thread of a watched run
+    health     what is wrong with a run
+    resume     a run that goes on as a new one
     waiting    `wait()` for code that blocks and for code that awaits
     registry   runs found again: by name, and as a list
     adapter    what a finished run has made

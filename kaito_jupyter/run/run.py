@@ -209,6 +209,29 @@ class Run:
 
         return mended(self.diagnose())
 
+    def resume(
+        self,
+        *,
+        fix: bool = False,
+        end: bool = False,
+        name: str | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        **changes: Any,
+    ) -> Run:
+        """Start it again as a run of its own (`NAME-2`, or `name`), with the data that was sent before, and give that back.
+
+        With `fix` the spec is the mended one. `changes` are said over it: `assignments` (`["Section.field=value"]`),
+        `model_access_secret`, `pull_secret`, `push_secret`, `instance_type`. A run that is alive is ended first with `end`,
+        and refused without. In KAITO the old Workspace is deleted once the new one stands: it would keep its GPU node.
+        A trainer of ours goes on from the old run's checkpoints where it finds them (on this machine, in a volume).
+
+        Raises `SpecError` when it has succeeded, is alive, cannot be mended, or when the changed spec cannot work.
+        """
+        from .resume import changed, start_again
+
+        spec = changed(self.fix().spec if fix else self.spec, **changes)
+        return start_again(self, self._reader, spec, name=name, end=end, on_progress=on_progress)
+
     def cancel(self) -> None:
         """Ask it to save and end. Returns at once; the state becomes Cancelled when it has. Harmless when it has ended."""
         self.backend.cancel(self.ref)
