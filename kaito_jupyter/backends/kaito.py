@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 from kaito_trainer.contract import Problem
-from kaito_trainer.contract.problems import close_match, shown
+from kaito_trainer.contract.problems import close_match
 
 from ..cluster import pods as p
 from ..cluster.client import Client
 from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
-from ..cluster.refusals import Denied, Forbidden, Invalid, NotFound
-from ..cluster.resources import SECRETS, WORKSPACES, resource_of
+from ..cluster.refusals import Forbidden, NotFound
+from ..cluster.resources import SECRETS, WORKSPACES
 from ..dataset import Dataset
-from ..delivery import Delivered, again, deliver
+from ..delivery import again
 from ..errors import RunNotFound, SpecError
-from ..spec import DataSource, TuningSpec
+from ..spec import DataSource, Difference, TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
+from .submission import Submission
 from .workspace_judge import WorkspaceJudge, of_workspace
 
 LABEL: Final = "kaito.sh/workspace"
 """KAITO's label of the Job and the pods of a Workspace."""
-FIXED: Final = ("tuning.preset.name", "tuning.method", "resource.instanceType")
-"""What KAITO's webhook does not let change in a live Workspace."""
-RERUN: Final = ("tuning.input", "tuning.output")
-"""What makes the operator delete the Job and make a new one: the same run, its next revision."""
 
 
 class KaitoBackend:
@@ -56,9 +52,7 @@ class KaitoBackend:
             message = f"the cluster {self.client.context} has no Workspaces: KAITO is not installed there."
             return [Problem("backend", message, 'Use the backend "job", or have KAITO installed.')]
         found += self._secrets(spec)
-        if spec.name and (live := self.client.find(WORKSPACES, spec.name, spec.namespace)):
-            found += _against(live, spec)
-        return found
+        return found + self._submission(TuningJob(spec, None, None)).against()
 
     def _secrets(self, spec: TuningSpec) -> list[Problem]:
         """Secrets that are named and not there: KAITO looks for none, and a pod that lacks one waits for ever.
@@ -84,55 +78,26 @@ class KaitoBackend:
         ]
 
     def submit(self, job: TuningJob) -> RunRef:
+        """As `Backend.submit` says. A Workspace of that name that is there gets its next revision, where KAITO allows it."""
         if found := [x for x in self.problems(job.spec) if x.severity == "error"]:
             raise SpecError(found)
-        spec = job.spec
-        delivered = None
-        if job.dataset is not None:
-            delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
-        *others, workspace = self._documents(job, delivered)
-        made = [o for o in others if self.client.find(resource_of(o), o["metadata"]["name"], spec.namespace) is None]
-        try:
-            # KAITO's webhook reads the ConfigMap when it gets the Workspace, so that one must be there before.
-            for document in others:
-                self.client.apply(document, force=True)
-            self.client.apply(workspace, dry_run=True, force=True)
-        except (Denied, Invalid) as error:
-            for document in made:
-                self.client.delete(resource_of(document), document["metadata"]["name"], spec.namespace)
-            raise SpecError(_refused(error)) from error
-        live = self.client.apply(workspace, force=True)
-        owner = {
-            "apiVersion": WORKSPACES.api_version,
-            "kind": WORKSPACES.kind,
-            "name": p.name(live),
-            "uid": p.uid(live),
-        }
-        if delivered is not None:
-            delivered.own(owner)
-            others = others[len(delivered.documents) :]
-        for document in others:
-            self._own(owner, document)
-        return self._ref(live)
+        return self._ref(self._submission(job).send())
 
-    def _documents(self, job: TuningJob, delivered: Delivered | None) -> list[dict[str, Any]]:
-        """What is applied: the data's objects first, the Workspace last."""
-        spec = job.spec if delivered is None else replace(job.spec, input=delivered.source)
-        documents = spec.to_documents("kaito", job.dataset.rows if job.dataset else None)
-        labels = marks.labels()
-        for document in documents:
-            document["metadata"].setdefault("labels", {}).update(labels)
-        workspace = documents[-1]
-        workspace["metadata"].setdefault("annotations", {}).update(marks.facts(job, delivered.source if delivered else None))
-        return [*(delivered.documents if delivered else ()), *documents]
+    def rehearse(self, job: TuningJob) -> list[Problem]:
+        found = self.problems(job.spec)
+        if any(x.path == "backend" for x in found):
+            return found
+        told = [x.path for x in found if x.severity == "error"]
+        said = self._submission(job).rehearse()
+        # What was found here is said better here.
+        return [*found, *(x for x in said if not any(x.path.startswith(t) or t.startswith(x.path) for t in told))]
 
-    def _own(self, owner: Mapping[str, Any], document: Mapping[str, Any]) -> None:
-        """Have an object go when its Workspace goes."""
-        name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
-        there = self.client.get(resource_of(document), name, namespace)
-        owners = [o for o in there["metadata"].get("ownerReferences") or () if o["uid"] != owner["uid"]]
-        change = {"metadata": {"ownerReferences": [*owners, owner]}}
-        self.client.patch(resource_of(document), name, change, namespace)
+    def difference(self, job: TuningJob) -> Difference | None:
+        return self._submission(job).difference()
+
+    def _submission(self, job: TuningJob) -> Submission:
+        there = self.client.find(WORKSPACES, job.spec.name, job.spec.namespace) if job.spec.name else None
+        return Submission(self.client, job, there)
 
     def find(self, name: str, namespace: str | None = None) -> RunRef:
         if document := self.client.find(WORKSPACES, name, namespace):
@@ -212,55 +177,6 @@ class KaitoBackend:
 
     def _ref(self, document: Mapping[str, Any]) -> RunRef:
         return RunRef(self.name, p.name(document), document["metadata"]["namespace"], self.client.context)
-
-
-def _against(live: Mapping[str, Any], spec: TuningSpec) -> Iterator[Problem]:
-    """What stands against a spec whose Workspace is there already: what cannot change, or that nothing would."""
-    name = p.name(live)
-    try:
-        old = marks.spec_of(live)
-    except (SpecError, RunNotFound):
-        old = None
-    wanted = spec.resolved("kaito").to_documents("kaito")[-1]
-    fixed = [(path, mine, theirs) for path in FIXED if (mine := _at(live, path)) != (theirs := _at(wanted, path))]
-    for path, mine, theirs in fixed:
-        yield Problem(
-            path,
-            f"the Workspace {name} runs with {shown(mine)}, and KAITO lets no live Workspace change to {shown(theirs)}.",
-            f"Choose another name, or remove that run first with `%kaito delete {name}`.",
-        )
-    if fixed:
-        return
-    changed = [path for path in RERUN if old is None or _at(live, path) != _at(wanted, path)]
-    if not changed:
-        yield Problem(
-            "metadata.name",
-            f'"{name}" is the name of a Workspace that is there already, with the same input and output.',
-            f"Choose another name, watch that run with `%kaito watch {name}`, or remove it with `%kaito delete {name}`.",
-        )
-    for path in changed:
-        yield Problem(
-            path,
-            f"differs from the Workspace {name} that is there: KAITO will run it again.",
-            "It becomes the next revision of the same run.",
-            "note",
-        )
-
-
-def _at(document: Mapping[str, Any], path: str) -> Any:
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _refused(error: Denied | Invalid) -> list[Problem]:
-    """The server's refusal, a problem for each cause."""
-    causes = list(error.causes) or [error.said]
-    return [
-        Problem("Workspace", cause.rstrip(".") + ".", error.REMEDY or "Change the spec accordingly.")
-        for cause in causes
-    ]
 
 
 __all__ = ["KaitoBackend"]

@@ -154,7 +154,7 @@ def test_a_list_of_runs_is_one_call(
 
 def test_a_name_that_is_taken_and_a_live_workspace_that_changes(backend: KaitoBackend, spec: TuningSpec) -> None:
     start(backend, with_notes(spec, provision_seconds=600)).close()
-    assert [(p.path, p.severity) for p in backend.problems(spec)] == [("metadata.name", "error")]
+    assert [(p.path, p.severity) for p in backend.problems(spec)] == [("metadata.name", "note")]
     with pytest.raises(SpecError, match="is there already"):
         start(backend, spec)
     found = backend.problems(replace(spec, preset="phi-3.5-mini-instruct", method="lora"))
