@@ -20,9 +20,9 @@ from .cursor import Key
 from .judge import Json, Watched
 from .pods import Container
 from .position import Position
-from .refusals import ClusterError
+from .refusals import ClusterError, Unauthorized
 from .resources import EVENTS
-from .watch import Change, watch
+from .watch import LOGIN_PAUSE, Change, Pause, watch
 
 QUEUE: Final = 256
 """Items fetched ahead of the consumer: a piece of a log (32 KiB at most, as servers send them), or a change."""
@@ -37,6 +37,13 @@ class Changed(NamedTuple):
 
     watched: Watched
     change: Change
+
+
+class Listed(NamedTuple):
+    """All objects that there are, as a list has just told them."""
+
+    watched: Watched
+    objects: list[Json]
 
 
 class Trouble(NamedTuple):
@@ -73,7 +80,7 @@ class Crashed(NamedTuple):
     error: Exception
 
 
-Item = Changed | Trouble | Read | ReadAll | Happened | Crashed
+Item = Changed | Listed | Trouble | Read | ReadAll | Happened | Crashed
 
 
 class Fetchers:
@@ -136,6 +143,31 @@ class Fetchers:
                 self._put(Changed(watched, change))
 
         self._start(f"watch {watched.resource.plural}", run)
+
+    def list(self, watched: Watched) -> None:
+        """List those objects anew, once: what is told then is at least as new as all that was told before."""
+
+        def run() -> None:
+            pause = Pause()
+            while not self._stop.is_set():
+                try:
+                    items, _ = self._client.list(
+                        watched.resource,
+                        self._namespace,
+                        labels=watched.labels,
+                        fields=watched.fields,
+                        stop=self._stop,
+                    )
+                except ClusterError as e:
+                    refused = isinstance(e, Unauthorized)
+                    if not e.passing and not refused:
+                        raise
+                    self._stop.wait(LOGIN_PAUSE if refused else e.retry_after or pause.next())
+                else:
+                    self._put(Listed(watched, [*items]))
+                    return
+
+        self._start(f"list {watched.resource.plural}", run)
 
     def log(self, key: Key, pod: str, position: Position, look: Callable[[], Container | None]) -> None:
         def run() -> None:

@@ -19,7 +19,7 @@ from ..status import TERMINAL, Lines, Status
 from . import pods as p
 from .client import Client
 from .cursor import Cursor, Key
-from .fetchers import Changed, Crashed, Fetchers, Happened, Read, ReadAll, Trouble
+from .fetchers import Changed, Crashed, Fetchers, Happened, Listed, Read, ReadAll, Trouble
 from .judge import Json, Judge, View, Watched
 from .refusals import ClusterError
 from .resources import PODS, Resource
@@ -69,9 +69,11 @@ def follow(
 
 def snapshot(client: Client, *, namespace: str | None, labels: str, judge: Judge) -> View:
     """All that the judge wants to see, by one list for each kind."""
-    view = View([*sorted(client.list(PODS, namespace, labels=labels)[0], key=p.created)])
+    view = View()
     for w in judge.watched:
         view.objects[w.resource] = [*client.list(w.resource, namespace, labels=w.labels, fields=w.fields)[0]]
+    # The pods last: they must not be older than a Job that tells of their end.
+    view.pods = sorted(client.list(PODS, namespace, labels=labels)[0], key=p.created)
     return view
 
 
@@ -95,6 +97,8 @@ class _Follower:
         self._held: dict[str, float] = {}
         """Pods whose lines wait for those of an older pod, and since when."""
         self._final_since: float | None = None
+        self._confirmed = False
+        """The pods were listed after the end was told: watches run beside each other, and that of the Job may be ahead."""
 
     def run(self, stop: threading.Event) -> Iterator[Lines | Status | None]:
         for w in self._watched:
@@ -124,11 +128,13 @@ class _Follower:
                     yield replace(status, state="Running", ended=None)
             self._start_logs()
             if status.state in TERMINAL:
-                self._final_since = self._final_since or time.monotonic()
+                if self._final_since is None:
+                    self._final_since = time.monotonic()
+                    self._fetchers.list(self._watched[0])
                 if not self._drained(time.monotonic() - self._final_since):
                     continue
             else:
-                self._final_since = None
+                self._final_since, self._confirmed = None, False
                 status = self._contact(status)
                 self._ask_for_events()
             if status != told:
@@ -137,14 +143,18 @@ class _Follower:
             if status.state in TERMINAL:
                 return
 
-    def _take(self, item: Changed | Trouble | ReadAll | Happened | Crashed) -> None:
+    def _take(self, item: Changed | Listed | Trouble | ReadAll | Happened | Crashed) -> None:
         match item:
             case Changed(watched, change) if change.kind == "SYNCED":
                 self._synced.add(watched)
             case Changed(watched, change) if change.kind == "DELETED":
                 self._objects[watched].pop(p.uid(change.object), None)
             case Changed(watched, change):
-                self._objects[watched][p.uid(change.object)] = change.object
+                self._know(watched, change.object)
+            case Listed(watched, objects):
+                for each in objects:
+                    self._know(watched, each)
+                self._confirmed = self._final_since is not None
             case Trouble(watched, None):
                 self._trouble.pop(watched, None)
             case Trouble(watched, error) if error is not None:
@@ -158,6 +168,12 @@ class _Follower:
                 self._events = events
             case Crashed(error):
                 raise error
+
+    def _know(self, watched: Watched, item: Json) -> None:
+        """The object is so. A watch that is behind a list tells what was before: that is no news."""
+        known = self._objects[watched].get(p.uid(item))
+        if known is None or p.version(known) <= p.version(item):
+            self._objects[watched][p.uid(item)] = item
 
     def _lines(self, item: Read) -> Iterator[Lines]:
         key, chunk = item
@@ -271,6 +287,8 @@ class _Follower:
         """Whether all lines before the end were given, or cannot be had."""
         if waited > DRAIN:
             return True
+        if not self._confirmed:
+            return False
         known = {(p.uid(pod), c.name): (pod, c) for pod in self._pods() for c in p.containers(pod, self._judge.main)}
         if any(key not in known for key in self._reading):
             return False  # its pod is gone: this ends by itself
