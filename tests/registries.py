@@ -9,17 +9,16 @@ import json
 import shutil
 import socket
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from http_servers import Quiet, http_server
 
 USER, PASSWORD = "kaito", "canary-pw-7c1f"
 HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuu/PI7sVYPrH5G5EXtTqmmipKPBSIRwQ2\n"
@@ -107,39 +106,6 @@ def login_file(file: Path, host: str, password: str = PASSWORD) -> Path:
     auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
     file.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
     return file
-
-
-class Quiet(BaseHTTPRequestHandler):
-    """Speaks HTTP/1.1, and does not print."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-
-@contextlib.contextmanager
-def http_server(handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1") -> Iterator[int]:
-    """A server for the time of a block: its port."""
-    server = ThreadingHTTPServer((address, 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass
