@@ -16,6 +16,7 @@ from kaito_trainer.contract.problems import close_match, listing
 from ..errors import RunNotFound, SpecError
 from .arguments import Arguments, read, verb_arguments
 from .line import split
+from .mend import diagnose, resume
 
 if TYPE_CHECKING:
     from ..checkup import Report
@@ -167,6 +168,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     "yaml": yaml,
     "cancel": cancel,
     "delete": delete,
+    "diagnose": diagnose,
+    "resume": resume,
     "doctor": doctor,
 }
 

@@ -151,7 +151,7 @@ def test_names_of_runs_complete(shell: InteractiveShell, live: Run) -> None:
 
 
 def test_every_verb_has_help(shell: InteractiveShell) -> None:
-    for verb in ("runs", "watch", "logs", "yaml", "cancel", "delete"):
+    for verb in ("runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume"):
         text = repr(value(shell, f"%kaito {verb} --help"))
         assert f"%kaito {verb}" in text
         assert "--backend" in text
