@@ -35,8 +35,8 @@ SHOWN: Final = 600
 """Characters of a server's message that are shown."""
 CAUSES_SHOWN: Final = 12
 
-_WORDS = {"get": "read", "apply": "write", "patch": "change"}
-_RIGHTS = {"apply": ("create", "patch")}
+_WORDS = {"get": "read", "apply": "write", "patch": "change", "exec": "run a command through"}
+_RIGHTS = {"apply": ("create", "patch"), "exec": ("create", "get")}
 _USER = re.compile(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"')
 _NO_RIGHT = " has no right to"
 _TYPED = re.compile(r"failed to create typed patch object(?: \([^)]*\))?: ?(?:errors:)?(.*)", re.DOTALL)

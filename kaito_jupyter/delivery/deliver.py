@@ -14,7 +14,7 @@ from ..spec.documents import data_name
 from . import configmap
 from .parcel import packed
 from .progress import Say, silent
-from .route import Route, Way, route
+from .route import Route, Way, claim_of, route
 
 Json = dict[str, Any]
 
@@ -59,6 +59,11 @@ def deliver(
 
         reused = push(dataset, way.source, spec, client, say)
         return _told(way, way.source, reused, f"the image {way.source.image}", say)
+    if way.way == "volume":
+        from .volume import put
+
+        reused = put(dataset, way.source, spec, client, say)
+        return _told(way, way.source, reused, f"the claim {claim_of(way.source)}, as {way.source.path}", say)
     raise AssertionError(way)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,45 +40,53 @@ def push(dataset: Dataset, source: DataSource, spec: TuningSpec, client: Client,
 
     reference = str(source.image)
     try:
-        image = _logged_in(reference, source, spec, client)
-        before = image.digest()
-        if before is not None and reference.endswith(f":{short(dataset)}"):
+        own = reference.endswith(f":{short(dataset)}")
+        image, before = _logged_in(reference, source, spec, client, to_push=not own)
+        if own and before is not None:
             return True  # nothing else is ever pushed under that tag
-        image.check_push()  # before the work of packing
         with packed(dataset) as parcel, tempfile.TemporaryDirectory(prefix="kaito-layer-") as folder:
             layer = write_layer({f"{DATA_DIR}/{TRAIN_FILE}": parcel.path}, Path(folder) / "layer.tar.gz")
-            Transfer(say, layer.size, reference)
-            notes = {FINGERPRINT: dataset.fingerprint}
-            return before == image.push(layer, annotations=notes, on_retry=lambda text: say(f"{reference}: {text}"))
+            digest = image.push(
+                layer,
+                annotations={FINGERPRINT: dataset.fingerprint},
+                on_retry=lambda text: say(f"{reference}: {text}"),
+                on_bytes=Transfer(say, layer.size, reference),
+            )
+            return digest == before
     except RegistryError as error:
         raise SpecError([Problem(PATH, error.message, error.remedy)]) from error
 
 
-def _logged_in(reference: str, source: DataSource, spec: TuningSpec, client: Client) -> Image:
-    """The image, by the first login that may push it: the user's own, else that of a Secret that the spec names."""
+def _logged_in(
+    reference: str, source: DataSource, spec: TuningSpec, client: Client, *, to_push: bool
+) -> tuple[Image, str | None]:
+    """The image and the digest of what is there now, by the first login that is good enough.
+
+    That is the user's own, else that of a Secret that the spec names. What is there need only be read, unless it is
+    `to_push` in any case.
+    """
     from kaito_trainer.oci import Image, RegistryError
 
-    image = Image(reference)
-    try:
-        image.check_push()
-    except RegistryError as error:
-        if error.kind != "registry-auth":
-            raise
-        for logins in _secrets(source, spec, client):
-            other = Image(reference, logins=logins)
-            try:
-                other.check_push()
-            except RegistryError as refused:
-                error = refused
-            else:
-                return other
-        raise error from None
-    return image
+    first: RegistryError | None = None
+    for logins in chain([{}], _secrets(source, spec, client)):
+        image = Image(reference, logins=logins)
+        try:
+            there = image.digest()
+            if there is None or to_push:
+                image.check_push()  # before the work of packing
+        except RegistryError as error:
+            if error.kind != "registry-auth":
+                raise
+            first = first or error
+        else:
+            return image, there
+    assert first is not None
+    raise first
 
 
 def _secrets(source: DataSource, spec: TuningSpec, client: Client) -> Iterator[dict[str, Any]]:
     """Logins out of the cluster: the adapter's push secret when it is for the same registry, then the pull secrets."""
-    from kaito_trainer.registry import logins_of
+    from kaito_trainer.logins import logins_of
 
     output = spec.output
     names = list(source.image_pull_secrets)

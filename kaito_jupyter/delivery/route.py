@@ -50,6 +50,9 @@ def route(dataset: Dataset, spec: TuningSpec) -> Route:
             what = "data can be put into a persistentVolumeClaim only."
             remedy = "Name one (pvc:CLAIM), or leave out the DataFrame if the data is in that volume already."
             raise SpecError([Problem("tuning.input.volumeSource", what, remedy)])
+        if ".." in (source.path or "").split("/"):
+            what = f"{source.path} leads out of the claim."
+            raise SpecError([Problem("tuning.input", what, "Write pvc:CLAIM/FOLDER, without `..`.")])
         source = replace(source, path=_file(source.path, dataset))
         return Route("volume", source, f"The data goes into the claim {claim}, as {source.path}.")
     if source.urls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import tarfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,15 +15,16 @@ import pandas as pd
 import pytest
 
 from kaito_jupyter.cluster.client import Client
-from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS
+from kaito_jupyter.cluster.resources import CLAIMS, CONFIG_MAPS, JOBS, PODS, Resource
 from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.delivery import Delivered, deliver
-from kaito_jupyter.errors import SpecError
+from kaito_jupyter.errors import BackendError, SpecError
 from kaito_jupyter.spec import TuningSpec, build_spec
 
 pytestmark = pytest.mark.cluster
 
 ROWS = 40
+VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 
 
 @pytest.fixture
@@ -74,6 +76,32 @@ def push_secret(client: Client, auth_file: str) -> None:
             "data": {".dockerconfigjson": base64.b64encode(Path(auth_file).read_bytes()).decode()},
         }
     )
+
+
+def claim(client: Client, name: str) -> Path:
+    """A bound claim, and where its volume is on this machine. Everybody may write into it: the class knows no fsGroup."""
+    client.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+    )
+    volume = until(lambda: client.get(CLAIMS, name)["spec"].get("volumeName"))
+    folder = Path(client.get(VOLUMES, volume)["spec"]["hostPath"]["path"])
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+    return folder
+
+
+def until(ask: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """What it gives as soon as that is true; a test that waits in vain fails."""
+    deadline = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+    return found
 
 
 def delivered(data: Dataset, spec: TuningSpec, client: Client, told: list[str] | None = None) -> Delivered:
@@ -172,3 +200,54 @@ def owner(client: Client, name: str) -> dict[str, Any]:
     }
     live = client.find(JOBS, name) or client.create(job)
     return {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": live["metadata"]["uid"]}
+
+
+@pytest.fixture
+def helped(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helper's image: no node of the test cluster can pull a public one."""
+    monkeypatch.setenv("KAITO_HELPER_IMAGE", cluster.env["KAITO_CLUSTER_HOST_IMAGE"])
+
+
+def test_a_claim_is_filled_through_a_helper_pod_that_goes_again(
+    client: Client, spec: Callable[..., TuningSpec], data: Dataset, tmp_path: Path, helped: None
+) -> None:
+    folder = claim(client, "data")
+    told: list[str] = []
+    first = deliver(data, spec(input="pvc:data/sets"), client=client, target="kaito", on_progress=told.append)
+    place = f"sets/{data.fingerprint[:16]}/train.parquet"
+    assert first.source.volume_source == {"persistentVolumeClaim": {"claimName": "data"}}
+    assert (first.source.path, first.reused) == (place, False)
+    assert (folder / place).read_bytes() == file_of(data, tmp_path)
+    assert (folder / place).stat().st_mode & 0o777 == 0o644
+    assert [p.name for p in (folder / place).parent.iterdir()] == ["train.parquet"]
+    assert told[0] == "A pod is started that takes the data into the claim data"
+    assert told[-1] == f"The data is in the claim data, as {place}."
+    assert delivered(data, spec(input="pvc:data/sets"), client).reused
+
+    # Under a name of the user's own, only the same bytes are the same data.
+    mine = spec(input="pvc:data/mine.parquet")
+    assert [delivered(data, mine, client).reused for _ in range(2)] == [False, True]
+    other = Dataset.read(pd.DataFrame({"text": ["other", "data"]}))
+    assert not delivered(other, mine, client).reused
+    until(lambda: not client.list(PODS)[0])
+
+
+def test_a_claim_that_cannot_be_written_is_told_and_no_pod_stays(
+    client: Client, spec: Callable[..., TuningSpec], data: Dataset, helped: None
+) -> None:
+    with pytest.raises(SpecError, match="there is no claim nowhere"):
+        delivered(data, spec(input="pvc:nowhere"), client)
+    claim(client, "data").chmod(0o755)
+    with pytest.raises(SpecError, match="Permission denied"):
+        delivered(data, spec(input="pvc:data"), client)
+    until(lambda: not client.list(PODS)[0])
+
+
+def test_a_helper_that_cannot_start_says_why_and_is_deleted(
+    cluster: Any, client: Client, spec: Callable[..., TuningSpec], data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAITO_HELPER_IMAGE", f"{cluster.env['KAITO_CLUSTER_REGISTRY']}/none:1")
+    claim(client, "data")
+    with pytest.raises(BackendError, match=r"does not start: .*none:1.* KAITO_HELPER_IMAGE"):
+        delivered(data, spec(input="pvc:data"), client)
+    until(lambda: not client.list(PODS)[0])

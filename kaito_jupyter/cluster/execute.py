@@ -1,0 +1,130 @@
+"""One command in a running container, with bytes for its input: the API server's `exec`, over a websocket.
+
+The input cannot be closed (the protocol `v4.channel.k8s.io` has no word for it), so the command has to know how much comes.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+from .client import Client
+from .refusals import Asked, ClusterError, Unreachable, plain, refusal
+from .resources import PODS
+
+PROTOCOL: Final = "v4.channel.k8s.io"
+SILENCE: Final = 120.0
+"""Seconds without a byte, either way, after which it is given up."""
+_STDIN, _STDOUT, _STDERR, _STATUS = range(4)
+
+
+class Executed(NamedTuple):
+    """How the command ended."""
+
+    code: int
+    """Its exit code; -1 when it was not run to its end."""
+    out: bytes
+    err: str
+    """What it wrote to stderr, else what the server said."""
+
+
+def execute(
+    client: Client,
+    pod: str,
+    namespace: str,
+    command: Sequence[str],
+    *,
+    container: str,
+    stdin: Iterable[bytes] = (),
+    silence: float = SILENCE,
+) -> Executed:
+    """Run the command and return when it has ended. Raises `ClusterError`s when it cannot be started, or the way breaks."""
+    import websocket
+    from kubernetes.stream.ws_client import create_websocket
+
+    asked = Asked("exec", "pods/exec", namespace, pod)
+    configuration = client._transport.login.configuration
+    pieces = [("command", word) for word in command]
+    query = urlencode([*pieces, ("container", container), ("stdin", 1), ("stdout", 1), ("stderr", 1)])
+    url = f"{client.server}{PODS.path(namespace, pod, 'exec')}?{query}".replace("http", "ws", 1)
+    headers = {k.lower(): v for k, v in client._transport.credentials().items()}
+    try:
+        socket = create_websocket(configuration, url, headers | {"sec-websocket-protocol": PROTOCOL})  # type: ignore[no-untyped-call]
+    except websocket.WebSocketBadStatusException as error:
+        raise refusal(asked, error.status_code, error.resp_body or b"") from None
+    except (websocket.WebSocketException, OSError) as error:
+        raise Unreachable(asked, plain(str(error)) or type(error).__name__) from None
+    exchange = _Exchange(socket, asked)
+    try:
+        socket.settimeout(silence)
+        for piece in stdin:
+            if not exchange.send(piece):
+                break
+        return exchange.end()
+    except (websocket.WebSocketException, OSError) as error:
+        raise Unreachable(asked, plain(str(error)) or "the connection broke off") from None
+    finally:
+        socket.close(timeout=0)
+
+
+class _Exchange:
+    """Frames both ways. The first byte of each says which stream it is of."""
+
+    def __init__(self, socket: Any, asked: Asked) -> None:
+        self._socket, self._asked = socket, asked
+        self._out: list[bytes] = []
+        self._err: list[bytes] = []
+        self._status: dict[str, Any] | None = None
+        self._open = True
+
+    def send(self, piece: bytes) -> bool:
+        """Send a piece of the input; False when nobody reads it any more."""
+        while self._open and self._status is None and self._waiting():
+            self._receive()
+        if not self._open or self._status is not None:
+            return False
+        try:
+            self._socket.send_binary(bytes([_STDIN]) + piece)
+        except (BrokenPipeError, ConnectionError):
+            return False  # what it had to say may still be read
+        return True
+
+    def end(self) -> Executed:
+        while self._open and self._status is None:
+            self._receive()
+        out, err = b"".join(self._out), b"".join(self._err).decode("utf-8", "replace").strip()
+        if self._status is None:
+            raise Unreachable(self._asked, "the connection ended before the command did")
+        if self._status.get("status") == "Success":
+            return Executed(0, out, err)
+        causes = (self._status.get("details") or {}).get("causes") or ()
+        codes = [str(c.get("message")) for c in causes if c.get("reason") == "ExitCode"]
+        if codes and codes[0].isdigit():
+            return Executed(int(codes[0]), out, err)
+        return Executed(-1, out, err or plain(str(self._status.get("message") or "")))
+
+    def _waiting(self) -> bool:
+        raw = self._socket.sock
+        pending = getattr(raw, "pending", None)
+        return bool(pending and pending()) or bool(select.select([raw], [], [], 0)[0])
+
+    def _receive(self) -> None:
+        from websocket import ABNF
+
+        opcode, frame = self._socket.recv_data_frame(True)
+        if opcode == ABNF.OPCODE_CLOSE:
+            self._open = False
+        elif opcode in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) and frame.data:
+            channel, data = frame.data[0], bytes(frame.data[1:])
+            if channel == _STATUS:
+                self._status = json.loads(data)
+            elif channel == _STDOUT:
+                self._out.append(data)
+            elif channel == _STDERR:
+                self._err.append(data)
+
+
+__all__ = ["ClusterError", "Executed", "execute"]
