@@ -22,6 +22,7 @@ REMEDIES: Final = {
     "push": "Check the image's name, and that its registry can be reached; the adapter itself is saved.",
     "registry-auth": "Give a pull or push secret with credentials for that registry.",
     "disk-full": "Free space on the volume or give a larger one; save_total_limit keeps fewer checkpoints.",
+    "volume": "Check that the volume of the output folder is mounted and may be written to, then start the run again.",
     "dependency": "Install the package that the message names where the trainer runs.",
     "killed": "If memory was short, lower per_device_train_batch_size or max_length; the last checkpoint can be resumed.",
     "reboot": "Start the run again; from a checkpoint if it wrote one.",

@@ -22,11 +22,11 @@ class Loop:
 
         self.told: list[Payload] = []
         self.callback = EventCallback(self.told.append, TrainBegin(max_steps=0), stop or Stop(), None)
-        self.state = SimpleNamespace(global_step=0, max_steps=max_steps, epoch=0.0, num_train_epochs=1)
+        self.state = SimpleNamespace(global_step=0, max_steps=max_steps, epoch=0.0, num_train_epochs=1, log_history=[])
         self.control = SimpleNamespace(
             should_save=False, should_training_stop=False, should_evaluate=True, should_log=False
         )
-        self.args = SimpleNamespace(output_dir="/out", eval_on_start=False, max_steps=-1)
+        self.args = SimpleNamespace(output_dir="/out", eval_on_start=False, eval_strategy="no", world_size=1, max_steps=-1)
 
     def call(self, name: str, **kwargs: Any) -> None:
         getattr(self.callback, name)(self.args, self.state, self.control, **kwargs)

@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from . import beside, failures, results
 from .contract import Problem, TrainingConfig, check
-from .contract.events import Phase
+from .contract.events import Phase, TrainEnd
 from .contract.names import MOUNT_ROOT
 from .contract.sections import TRAINER_KEY
 from .emit import Emitter
 from .failures import Failure
 from .places import Places, locked
 from .stop import Cancelled, Stop
+from .told import told
 
 ENVIRONMENT: Final = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -75,8 +76,12 @@ def train(file: Path, places: Places) -> int:
         if any(p.path == "TrainingArguments.output_dir" for p in wrong):
             raise failures.of_problems(wrong)
         output = places.output(config)
+        results.prepare(output)
         with locked(output) if rank_zero else contextlib.nullcontext():
             emit.copy_to(output)
+            if (end := results.is_over(output)) and told(output).unfinished and os.environ.get("WORLD_SIZE", "1") == "1":
+                emit(TrainEnd(**end))  # all was done but to say so
+                return 0
             if rank_zero:
                 results.forget(output)
             if wrong:

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from transformers import TrainerCallback
 
+from .checkpoints import Checkpoints
 from .contract.events import HISTORY_POINTS, Evaluate, Generate, History, Log, Payload, Phase, Save, TrainBegin
+from .keeping import agreed
+from .resume import Start
 from .stop import Stop
 
 HISTORY_EVERY: Final = 200
@@ -21,16 +24,25 @@ Sampler = Callable[[], list[dict[str, str]]]
 
 
 class EventCallback(TrainerCallback):
-    """Tells of each step, and ends the training after the step in which it was asked to end.
+    """Tells of each step, and ends the training where it was asked to end: after the step, or the batch of a long one.
 
-    `begin` holds what is known before the first step; `sample` answers the held-out prompts, None: there are none.
+    `begin` holds what is known before the first step; `sample` answers the held-out prompts, None: there are none. What
+    `start` was told before a restart stands: those steps are made once more in silence.
     """
 
-    def __init__(self, emit: Callable[[Payload], None], begin: TrainBegin, stop: Stop, sample: Sampler | None) -> None:
-        self.eval_loss: float | None = None
-        """The last held-out loss."""
-        self.evaluated_at: int | None = None
-        """The step at which it was measured."""
+    def __init__(
+        self,
+        emit: Callable[[Payload], None],
+        begin: TrainBegin,
+        stop: Stop,
+        sample: Sampler | None,
+        start: Start | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self._start = start or Start("")
+        self._told = self._start.told
+        self._told_to = self._told.step if self._start.goes_on else 0
+        self._checkpoints = checkpoints
         self.phase = "training"
         """The phase under which it tells what it does beside the steps."""
         self._emit, self._begin, self._stop, self._sample = emit, begin, stop, sample
@@ -42,32 +54,80 @@ class EventCallback(TrainerCallback):
         self._logs: list[Log] = []  # each so many, and the latest: memory does not grow with the run
         self._stride = 1
         self._latest: Log | None = None
-        self._evaluations: list[Evaluate] = []
+        for log in self._told.logs.values():
+            self._keep(log)
+        self._evaluations = list(self._told.evaluations.values())
+        self._next_history = self._logged + HISTORY_EVERY
+
+    def eval_loss(self, step: int) -> float | None:
+        """The held-out loss at a step, if it was measured."""
+        return next((e.eval_loss for e in self._evaluations if e.global_step == step), None)
+
+    def owes(self, step: int, last: int) -> bool:
+        """Whether the model is still to be measured at a step where that is due, or asked, as before the first and at the last."""
+        asks = step in (0, last) and self._sample is not None
+        return self.eval_loss(step) is None or (asks and step not in self._told.answered)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if args.eval_on_start:
+        step = state.global_step
+        self._tokens = float(self._start.checkpoint.numbers.get("tokens", 0)) if self._start.checkpoint else 0.0
+        # A restart measures the base model only where that was not done, and makes up for what the end cut off.
+        due = args.eval_on_start if not step else args.eval_strategy == "steps" and not step % state.eval_steps
+        args.eval_on_start = due and self.owes(step, state.max_steps) and step < state.max_steps
+        if args.eval_on_start and not step:
             self._emit(Phase(phase="training", detail="measuring the base model on the held-out rows"))
         self._emit(
             dataclasses.replace(
                 self._begin,
                 max_steps=state.max_steps,
                 num_train_epochs=float(state.num_train_epochs) if args.max_steps <= 0 else None,
-                global_step=state.global_step,
+                global_step=step,
+                told_to=self._told_to if self._start.goes_on else None,
             )
         )
-        if not args.eval_on_start:
-            self._emit(Phase(phase="training"))
+        self.history(state.max_steps)
+        if self._start.word or not args.eval_on_start:
+            self._emit(Phase(phase="training", detail=self._start.word or None))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._clock = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._seconds += time.perf_counter() - self._clock
+        due = self._notice(control)
+        if due and not control.should_training_stop:
+            control.should_save = True
         if self._stop.asked:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
         if state.global_step >= state.max_steps or self._stop.asked:
             control.should_log = True  # the curve ends where the training does
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A step may take minutes, and who asks to end waits for half of one: this step will be made again."""
+        self._notice(control)
+        if self._stop.asked:
+            control.should_save, control.should_training_stop = state.global_step > 0, True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._stop.asked:
+            control.should_log = control.should_evaluate = False
+            control.should_save = control.should_save and not self._is_written(state.global_step)
+        elif self._checkpoints is not None:
+            self._checkpoints.asked = control.should_save
+
+    def _notice(self, control: Any) -> bool:
+        """Hear from all processes whether to end; True: it is time for a checkpoint."""
+        due = False
+        if self._checkpoints is not None:
+            self._checkpoints.asked = control.should_save
+            due = self._checkpoints.due()
+        asked, any_due = agreed(float(self._stop.signal or 0), float(due))
+        self._stop.signal = int(asked) or None
+        return bool(any_due)
+
+    def _is_written(self, step: int) -> bool:
+        return self._checkpoints is not None and step in self._checkpoints.written
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
@@ -86,38 +146,50 @@ class EventCallback(TrainerCallback):
             mean_token_accuracy=_rounded(logs.get("mean_token_accuracy")),
             device_memory_bytes=peak_memory(),
         )
+        del state.log_history[:-1]  # Hugging Face's own copy of the curve: nobody reads it, and it grows
+        if log.global_step <= self._told_to:
+            return
+        if self._start.word:
+            self._start.word = ""
+            self._emit(Phase(phase="training"))
+        self._keep(log)
+        self._emit(log)
+        if self._logged >= self._next_history:
+            self._next_history = self._logged + min(HISTORY_RARELY, max(HISTORY_EVERY, self._logged // 10))
+            self.history(state.max_steps)
+
+    def _keep(self, log: Log) -> None:
         self._latest = log
         self._logged += 1
         if (self._logged - 1) % self._stride == 0:
             self._logs.append(log)
             if len(self._logs) >= 4 * HISTORY_POINTS:
                 self._logs, self._stride = self._logs[::2], self._stride * 2
-        self._emit(log)
-        if self._logged >= self._next_history:
-            self._next_history = self._logged + min(HISTORY_RARELY, max(HISTORY_EVERY, self._logged // 10))
-            self.history(state.max_steps)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
-        values = dict(metrics or {})
+        values, step = dict(metrics or {}), state.global_step
         loss = float(values.pop("eval_loss", float("nan")))
-        self.eval_loss, self.evaluated_at = loss, state.global_step
         kept = {k: _rounded(v) for k, v in values.items() if k in ("eval_mean_token_accuracy", "eval_runtime")}
-        event = Evaluate(global_step=state.global_step, eval_loss=loss, epoch=_rounded(state.epoch), metrics=kept)  # type: ignore[arg-type]
-        self._evaluations.append(event)
-        self._emit(event)
-        if state.global_step in (0, state.max_steps) and self._sample is not None:
+        event = Evaluate(global_step=step, eval_loss=loss, epoch=_rounded(state.epoch), metrics=kept)  # type: ignore[arg-type]
+        if self.eval_loss(step) is None:
+            self._evaluations.append(event)
+            self._emit(event)
+        if step in (0, state.max_steps) and self._sample is not None and step not in self._told.answered:
             self._emit(Phase(phase=self.phase, detail="answering held-out prompts"))
-            self._emit(Generate(global_step=state.global_step, samples=self._sample()))
-        if state.global_step == 0:
+            self._emit(Generate(global_step=step, samples=self._sample()))
+            self._told.answered.add(step)
+        if step == 0:
             self._emit(Phase(phase="training"))
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop.check()
+        if args.world_size == 1:  # several processes must not leave an evaluation at different rows
+            self._stop.check()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._emit(Save(global_step=state.global_step, path=f"{args.output_dir}/checkpoint-{state.global_step}"))
+        step, took = state.global_step, self._checkpoints.took if self._checkpoints else None
+        self._emit(Save(global_step=step, path=f"{args.output_dir}/checkpoint-{step}", seconds=took))
 
     def history(self, max_steps: int) -> None:
         """Tell the curve so far, thinned to what one event may carry; the latest point is always in it."""

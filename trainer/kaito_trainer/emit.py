@@ -53,6 +53,12 @@ class Emitter:
         self._seq += 1
         self._write(line)
 
+    def sync(self) -> None:
+        """Wait until all events so far are on the disk: none of a step that a checkpoint has behind it may get lost."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.fsync(self._file)
+
     def cancelled(self) -> None:
         """Say that the run was ended from outside with nothing to keep."""
         self(TrainEnd(status="cancelled", global_step=self.step))

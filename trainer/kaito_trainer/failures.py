@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from .contract import Problem, TrainingConfig
@@ -43,13 +45,13 @@ def explain(error: BaseException, config: TrainingConfig | None = None) -> Error
         if isinstance(link, Failure):
             return Error(kind=link.kind, message=link.message, remedy=link.remedy, details=link.details)
     for link in chain:
-        if _is_full(link):
+        if is_full(link):
             return Error(
                 kind="disk-full",
                 message=f"No space is left where the run writes: {_text(link)}",
                 remedy="Free space, use a larger volume, or keep fewer checkpoints (save_total_limit).",
             )
-        if _is_out_of_memory(link):
+        if is_out_of_memory(link):
             return Error(kind="out-of-memory", message=_text(link), remedy=_smaller(config))
         if isinstance(link, ImportError):
             return Error(kind="dependency", message=_text(link), remedy=INSTALL)
@@ -75,7 +77,7 @@ def in_loading(error: Exception, what: str, *, offline: bool) -> Failure | None:
             f"{what}: it may only be loaded with a licence accepted and a token: {_text(error)}",
             "Accept the licence on the model's page and give a Hugging Face token (HF_TOKEN, or the spec's secret).",
         )
-    if isinstance(error, ImportError) or any(_is_full(e) or _is_out_of_memory(e) for e in _chain(error)):
+    if isinstance(error, ImportError) or any(is_full(e) or is_out_of_memory(e) for e in _chain(error)):
         return None
     if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"} or "is not a local folder" in texts:
         remedy = "Check its name and the way to the model hub, or give the folder of a downloaded model."
@@ -85,6 +87,23 @@ def in_loading(error: Exception, what: str, *, offline: bool) -> Failure | None:
     if isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError) or "SafetensorError" in names:
         return Failure("model", f"{what}: it cannot be loaded: {_text(error)}", "Check that its files are complete.")
     return None
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Around what writes results: an error of the volume, that is not one of space, is raised as `Failure` of kind `volume`.
+
+    A volume can go away under a run, or come read-only, or be made for another user: it is not the trainer that fails then.
+    """
+    try:
+        yield
+    except Exception as error:
+        links = list(_chain(error))
+        reason = next((e for e in links if isinstance(e, OSError) or "os error" in str(e)), None)
+        if reason is None or any(is_full(link) or isinstance(link, Failure) for link in links):
+            raise
+        remedy = "Check that the volume is mounted, and that the trainer's user may write to it."
+        raise Failure("volume", f"{place} cannot be written: {_text(reason)}", remedy) from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -97,7 +116,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Whether a disk (or a quota) has no space left."""
     if isinstance(error, OSError) and error.errno in FULL:
         return True
     text = str(error)
@@ -107,13 +127,19 @@ def _is_full(error: BaseException) -> bool:
     )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, has no memory left."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(
         mark in text
-        for mark in ("DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried", "out of memory")
+        for mark in (
+            "DefaultCPUAllocator: can't allocate memory",
+            "not enough memory: you tried",
+            "out of memory",
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        )
     )
 
 
@@ -147,4 +173,4 @@ def _text(error: BaseException) -> str:
     return text if isinstance(error, ImportError | OSError) else f"{type(error).__name__}: {text}"
 
 
-__all__ = ["Failure", "explain", "in_loading", "of_problems"]
+__all__ = ["Failure", "explain", "in_loading", "is_full", "is_out_of_memory", "of_problems", "writing"]

@@ -7,12 +7,14 @@ from functools import partial
 
 import transformers
 
-from . import data, defaults, facts, hf_config, model, packing, results, samples
+from . import data, defaults, facts, hf_config, model, packing, results, resume, samples
 from .callbacks import EventCallback
+from .checkpoints import Checkpoints
 from .contract import TrainingConfig
 from .contract.events import Phase, Save, TrainEnd
 from .emit import Emitter
 from .failures import Failure
+from .oom import Limits
 from .places import Places
 from .stop import Cancelled, Stop
 from .tokens import Tokenized, Tokenizing, loss_on
@@ -54,24 +56,35 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     hf_config.settle(
         arguments, chosen, config, held_out=len(held_out.dataset), parameters=base.num_parameters(), device=device
     )
+    lora = hf_config.lora(config, targets, left_out)
+    start = resume.start(
+        output, resume.trajectory(path, config, lora, arguments, sequences), config, places, emit.speaks
+    )
+    kept = Checkpoints.of(output, start.run, config, speaks=emit.speaks, sync=emit.sync)
+    transformers.set_seed(arguments.seed)  # the adapter begins at random
     trainer = Trainer(
         base,
         arguments,
         train_dataset=sequences,
         eval_dataset=held_out.dataset if len(held_out.dataset) else None,
         processing_class=tokenizer,
-        peft_config=hf_config.lora(config, targets, left_out),
+        peft_config=lora,
         plain_loss=device.type == "cpu",
+        checkpoints=kept,
+        origin=start.checkpoint,
+        limits=Limits.noted(output, config, [path, base.dtype, targets, length, device.name]),
+        tell=lambda what: emit(Phase(phase="training", detail=what)),
     )
+    chosen |= start.choices | trainer.limits.choices
     begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
     answer = partial(samples.answers, trainer.model, asked, tokenizing, config, stop.check)
-    events = EventCallback(emit, begin, stop, answer if asked else None)
+    events = EventCallback(emit, begin, stop, answer if asked else None, start, kept)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(events)
 
     stop.be_patient()  # from here on there is something to lose: a signal waits for the end of the step
     stop.check()
-    outcome = run(trainer, config, places)
+    outcome = run(trainer, start)
     step, last = trainer.state.global_step, trainer.state.max_steps
     if not step:
         stop.check()
@@ -84,25 +97,25 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         stop.check()
         if step < last:
             raise Failure("crash", f"The training ended by itself at step {step} of {last}.")
-        if trainer.eval_dataset is not None and events.evaluated_at != step:
+        if trainer.eval_dataset is not None and events.owes(step, last):
             emit(Phase(phase="saving", detail="measuring the adapter on the held-out rows"))
             trainer.evaluate()
     except Cancelled:
         pass
     completed = not stop.asked
     events.history(last)
-    if emit.speaks and completed:
-        results.complete(output, step)
-    emit(
-        TrainEnd(
-            status="completed" if completed else "cancelled",
-            global_step=step,
-            train_runtime=outcome.get("train_runtime"),
-            train_loss=outcome.get("train_loss"),
-            eval_loss=events.eval_loss if events.evaluated_at == step else None,
-            adapter=str(output),
-        )
+    end = TrainEnd(
+        status="completed" if completed else "cancelled",
+        global_step=step,
+        train_runtime=outcome.get("train_runtime"),
+        train_loss=outcome.get("train_loss"),
+        eval_loss=events.eval_loss(step),
+        adapter=str(output),
     )
+    if emit.speaks and completed:
+        results.complete(output, step, end.to_dict())
+        kept.clear()
+    emit(end)
     return 0 if completed else stop.exit_code
 
 
@@ -126,14 +139,13 @@ def tokenize(rows: data.Data, tokenizing: Tokenizing, emit: Emitter, stop: Stop)
     return train, held_out
 
 
-def run(trainer: Trainer, config: TrainingConfig, places: Places) -> dict[str, float]:
+def run(trainer: Trainer, start: resume.Start) -> dict[str, float]:
     """Train, and return the loop's own summary; nothing when it was cancelled within an evaluation."""
-    resume = config.TrainingArguments.extra.get("resume_from_checkpoint")
     try:
-        outcome = trainer.train(str(places.resolve(resume)) if isinstance(resume, str) else resume)
+        outcome = trainer.train(str(start.checkpoint.path) if start.checkpoint else None)
     except Cancelled:
         if trainer.state.global_step:
             trainer.checkpoint()
         return {}
     metrics: dict[str, float] = outcome.metrics
-    return metrics
+    return metrics | {"train_runtime": metrics["train_runtime"] + trainer.seconds}

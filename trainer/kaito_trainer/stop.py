@@ -1,4 +1,4 @@
-"""Signals that ask the trainer to end: at once while it loads, after the current step while it trains."""
+"""Signals that ask the trainer to end: at once while it loads, after the present step (of several batches: the batch) later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with two changes: a loss that is fast without Triton, and a held-out loss that means something.
+"""TRL's `SFTTrainer`, not to be killed (`keeping`, `oom`), with two changes: a loss that is fast without Triton, and a held-out loss that means something.
 
 TRL's fused head computes the loss in chunks; without Triton (on a CPU) it took 3.2 times as long as torch's own
 cross-entropy, and scores the prompts too. Hugging Face averages the held-out loss over batches, so that it depends on
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 from transformers.trainer_utils import EvalLoopOutput
-from trl import SFTTrainer
 
+from .keeping import Keeping
 from .tokens import IGNORED
 
 
-class Trainer(SFTTrainer):
+class Trainer(Keeping):
     """`plain_loss`: torch's cross-entropy on the trained tokens in place of TRL's fused head."""
 
     def __init__(self, *args: Any, plain_loss: bool = False, **kwargs: Any) -> None:
@@ -84,10 +84,12 @@ class Trainer(SFTTrainer):
         output.metrics[f"{prefix}_loss"] = total / count if count else float("nan")
         return output
 
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the present step."""
-        self._save_checkpoint(self.model, trial=None)
-        self.callback_handler.on_save(self.args, self.state, self.control)
+    def held_out(self, back_to: Any = None) -> Any:
+        if back_to is not None:
+            self._held_out, counted = back_to
+            for name, values in self._metrics["eval"].items():
+                del values[counted.get(name, 0) :]
+        return self._held_out.clone(), {name: len(values) for name, values in self._metrics["eval"].items()}
 
 
 __all__ = ["Trainer"]

@@ -215,7 +215,7 @@ BAD = [
     (
         {"TrainerOptions": {"hats": 2}},
         None,
-        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples" and "sample_tokens".',
+        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens" and "checkpoint_minutes".',
     ),
     (
         {"ModelConfig": {"dtype": "bfloat16"}},

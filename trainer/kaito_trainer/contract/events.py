@@ -41,6 +41,7 @@ ERROR_KINDS: Final = {
     "push": "The adapter could not be pushed to its registry.",
     "registry-auth": "A registry refused the credentials, or there were none.",
     "disk-full": "The volume is full.",
+    "volume": "The volume for the results is missing, or cannot be written to.",
     "dependency": "A Python package is missing or does not fit.",
     "killed": "The process was killed from outside.",
     "reboot": "The machine was restarted under the run.",
@@ -96,6 +97,9 @@ class TrainBegin(Payload):
     num_train_epochs: float | None = None
     global_step: int = 0
     """Steps already made, when a checkpoint is resumed."""
+    told_to: int | None = None
+    """The run goes on after a restart: its steps up to this one were told before and stand. Those of them that lie behind
+    `global_step` are made once more, and not told again."""
     trainable_parameters: int | None = None
     total_parameters: int | None = None
     train_rows: int | None = None
@@ -162,6 +166,8 @@ class Save(Payload):
     global_step: int
     path: str
     final: bool | None = None
+    seconds: float | None = None
+    """How long the training waited for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,9 @@ EVENTS_FILE: Final = "events.jsonl"
 SENTINEL_FILE: Final = "fine_tuning_completed.txt"
 """Exists in the output directory when, and only when, training truly completed. KAITO's pusher waits for it."""
 
+RUN_FILE: Final = "kaito_run.json"
+"""What a trainer that is started again in the output directory must know of the run: which it is, and what did not fit."""
+
 LOCK_FILE: Final = "trainer.lock"
 """The trainer holds an flock on it in the output directory while it lives."""
 

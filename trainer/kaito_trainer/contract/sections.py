@@ -264,6 +264,13 @@ class TrainerSection(Section):
         source=_OURS,
     )
     sample_tokens: int | None = option("Longest such answer.", unit="tokens", minimum=1, source=_OURS)
+    checkpoint_minutes: float | None = option(
+        "Time between two checkpoints that a restart goes on from; 0: only when the run is asked to end. They are made more "
+        "rarely where they would cost more than a fiftieth of the time.",
+        unit="minutes",
+        minimum=0,
+        source=_OURS,
+    )
 
 
 ALL_SECTIONS: Final[tuple[type[Section], ...]] = (*SECTIONS, TrainerSection)
