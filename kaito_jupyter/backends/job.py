@@ -25,7 +25,7 @@ from ..cluster.connection import Stop
 from ..cluster.follow import follow, snapshot
 from ..cluster.logs import whole_log
 from ..cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
-from ..cluster.resources import JOBS, PODS
+from ..cluster.resources import JOBS, NODES, PODS
 from ..dataset import Dataset
 from ..delivery import again, deliver
 from ..errors import RunNotFound, SpecError
@@ -44,6 +44,8 @@ FAILURE_RULES: Final = (1, 26)
 DELETED_WITHIN: Final = 1
 """Seconds that the containers of a deleted run have: what they could save, nobody wants."""
 _TAIL: Final = 50
+_SLACK: Final = 30
+"""Seconds after a cancel's grace from which on nothing of it can run, whatever an old kubelet tells."""
 
 Json = dict[str, Any]
 
@@ -166,9 +168,13 @@ class JobBackend:
         return marks.record_of(self._get(ref), ref, self.status(ref))
 
     def status(self, ref: RunRef) -> Status:
-        self._get(ref)
-        judge = RunJudge(ref.name)
-        return judge(snapshot(self.client, namespace=ref.namespace, labels=_pods_of(ref), judge=judge))
+        job = self._get(ref)
+        judge = RunJudge(ref.name, node=self._node)
+        view = snapshot(self.client, namespace=ref.namespace, labels=_pods_of(ref), judge=judge)
+        asked = p.seconds((job["metadata"].get("annotations") or {}).get(CANCELLED))
+        if asked is not None and time.time() > asked + names.GRACE + _SLACK:
+            view.pods = [*map(p.settled, view.pods)]
+        return judge(view)
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))
@@ -179,8 +185,14 @@ class JobBackend:
     # Watching
 
     def follow(self, ref: RunRef, since: str | None, stop: threading.Event) -> Iterator[Lines | Status | None]:
-        judge = RunJudge(ref.name, met=True)
+        judge = RunJudge(ref.name, met=True, node=self._node)
         return follow(self.client, namespace=ref.namespace, labels=_pods_of(ref), judge=judge, since=since, stop=stop)
+
+    def _node(self, name: str) -> Json | None:
+        """A node, where we may see nodes."""
+        with contextlib.suppress(ClusterError):
+            return self.client.find(NODES, name)
+        return None
 
     def logs(self, ref: RunRef, tail: int | None = None) -> list[str]:
         self._get(ref)

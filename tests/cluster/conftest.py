@@ -78,3 +78,32 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     core.create_namespace({"metadata": {"name": name}})
     yield name
     core.delete_namespace(name)
+
+
+@pytest.fixture
+def job_client(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A `Client` in the test's namespace, for our own Jobs: they run the trainer of this checkout."""
+    from kaito_jupyter.cluster.client import Client
+
+    monkeypatch.setenv("KAITO_TRAINER_IMAGE", cluster.env["KAITO_CLUSTER_HOST_IMAGE"])
+    monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig)
+    client = Client.connect(namespace=namespace, kubeconfig=cluster.kubeconfig)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model, for pods to mount."""
+    from own_jobs import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def frame() -> Any:
+    """A DataFrame that the tiny model can be trained on."""
+    import pandas as pd
+    from tiny import conversations
+
+    return pd.DataFrame(conversations(24))
