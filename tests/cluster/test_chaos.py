@@ -1,179 +1,191 @@
-"""Chaos: while a run prints numbered lines, everything between it and us is broken at random. Every line arrives once.
+"""Chaos: while a run trains, everything between it and its readers breaks at random. In the end every step is there once.
 
-`KAITO_CHAOS_FAULTS` says how many faults (CI: a few; `make chaos`: hundreds), `KAITO_CHAOS_SEED` which. Faults of the
-whole cluster (API server paused or restarted, history forgotten) need the test cluster's `chaos` program.
+`KAITO_CHAOS_FAULTS` says how many faults (CI: a few; `make chaos`: hundreds), `KAITO_CHAOS_SEED` which. Most happen on a way
+to the API server that only this test goes: `wire` breaks connections, `gateway` answers what servers answer on a bad day.
+`KAITO_CHAOS_SERVER=1` adds faults of the API server itself, by the test cluster's own program: all who use it feel them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
 import random
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import chaos_run
 import pytest
 import yaml
-from cluster_runs import Following, job, python
+from chaos_run import Account, Control, printer
+from gateway import Gateway
 from wire import Wire
 
 from kaito_jupyter.cluster.client import Client
-from kaito_jupyter.status import TERMINAL
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 FAULTS = int(os.environ.get("KAITO_CHAOS_FAULTS", "30"))
 SEED = int(os.environ.get("KAITO_CHAOS_SEED", "1"))
+SERVER = os.environ.get("KAITO_CHAOS_SERVER") == "1"
 PROGRAM = Path(__file__).parents[3] / "shared" / "cluster" / "chaos"
 PAUSE = (0.05, 0.8)
 """Seconds between two faults."""
-PRINTER = """
-import random, sys, time
-rng, end = random.Random({seed}), time.time() + {seconds}
-n = 0
-while time.time() < end:
-    for _ in range(rng.choice([1, 1, 1, 5, 200])):
-        print('line', n, 'x' * (rng.random() < 0.003) * rng.choice([20000, 40000]), flush=rng.random() < 0.9)
-        n += 1
-    time.sleep(rng.choice([0.001, 0.01, 0.05, 0.4]))
-print('all', n)
-"""
-
-
-class Account:
-    """A service account whose token is replaced, with a kubeconfig through the wire."""
-
-    RULES = (
-        ("", "pods", "list,watch,get"),
-        ("", "pods/log", "get"),
-        ("", "events", "list"),
-        ("batch", "jobs", "list,watch"),
-    )
-
-    def __init__(self, cluster: Any, namespace: str, wire: Wire, path: Path) -> None:
-        from kubernetes.client import CoreV1Api, RbacAuthorizationV1Api
-
-        self._core, self._namespace, self.path = CoreV1Api(cluster.api), namespace, path
-        self._core.create_namespaced_service_account(namespace, {"metadata": {"name": "watcher"}})
-        rules = [{"apiGroups": [g], "resources": [r], "verbs": v.split(",")} for g, r, v in self.RULES]
-        rbac = RbacAuthorizationV1Api(cluster.api)
-        rbac.create_namespaced_role(namespace, {"metadata": {"name": "watcher"}, "rules": rules})
-        subject = {"kind": "ServiceAccount", "name": "watcher", "namespace": namespace}
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "watcher"}
-        binding = {"metadata": {"name": "watcher"}, "roleRef": role, "subjects": [subject]}
-        rbac.create_namespaced_role_binding(namespace, binding)
-        config = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-        name = config["current-context"]
-        context = next(c["context"] for c in config["contexts"] if c["name"] == name)
-        place = next(c["cluster"] for c in config["clusters"] if c["name"] == context["cluster"])
-        self._place = place | {"server": f"https://127.0.0.1:{wire.port}", "tls-server-name": "localhost"}
-        self._tokens = 0
-        self.replace()
-
-    def replace(self) -> None:
-        """The old token dies (within seconds: servers cache their yes), the file holds a new one."""
-        name = f"token-{self._tokens}"
-        secret = self._core.create_namespaced_secret(self._namespace, {"metadata": {"name": name}})
-        bound = {"kind": "Secret", "apiVersion": "v1", "name": name, "uid": secret.metadata.uid}
-        request = {"spec": {"audiences": [], "boundObjectRef": bound}}
-        answer = self._core.create_namespaced_service_account_token("watcher", self._namespace, request)
-        config = {
-            "clusters": [{"name": "c", "cluster": self._place}],
-            "users": [{"name": "u", "user": {"token": answer.status.token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": self._namespace}}],
-            "current-context": "x",
-        }
-        new = self.path.with_suffix(".new")
-        new.write_text(yaml.safe_dump(config))
-        new.replace(self.path)
-        if self._tokens:
-            self._core.delete_namespaced_secret(f"token-{self._tokens - 1}", self._namespace)
-        self._tokens += 1
 
 
 @pytest.fixture
-def wire(cluster: Any) -> Iterator[Wire]:
-    made = Wire(cluster.api.configuration.host)
+def control(cluster: Any) -> Iterator[Control]:
+    if "KAITO_CLUSTER_SERVE_IP" not in cluster.env:
+        pytest.skip("needs an address of this machine that pods reach: KAITO_CLUSTER_SERVE_IP")
+    made = Control(cluster.env["KAITO_CLUSTER_SERVE_IP"])
     yield made
     made.close()
 
 
+@pytest.fixture
+def gateway(cluster: Any, tmp_path: Path) -> Iterator[Gateway]:
+    config = yaml.safe_load(Path(cluster.kubeconfig).read_text())
+    context = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
+    made = Gateway(next(c["cluster"] for c in config["clusters"] if c["name"] == context["cluster"]), tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wire(gateway: Gateway) -> Iterator[Wire]:
+    made = Wire(f"127.0.0.1:{gateway.port}")
+    yield made
+    made.close()
+
+
+class Kernels:
+    """One process after another that reads the run from its beginning: each ends by SIGKILL, but for the last."""
+
+    def __init__(self, account: Account, namespace: str, name: str, folder: Path) -> None:
+        self._words = [str(account.path), namespace, name]
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.count = 0
+
+    def another(self) -> None:
+        self.kill()
+        self.count += 1
+        command = [sys.executable, chaos_run.__file__, *self._words, str(self._file)]
+        with self._file.with_suffix(".err").open("wb") as errors:
+            self._process = subprocess.Popen(command, stderr=errors)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def end(self) -> Any:
+        """What the last one found."""
+        assert self._process is not None
+        assert self._process.wait(600) == 0, self._file.with_suffix(".err").read_text()
+        return json.loads(self._file.read_text())
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / f"kernel-{self.count}.json"
+
+
 def program(*words: str) -> None:
-    subprocess.run(["bash", str(PROGRAM), *words], check=True, capture_output=True, timeout=120)
+    """A fault of the whole cluster. What it waits for is not ours to judge: the run is."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(["bash", str(PROGRAM), *words], check=False, capture_output=True, timeout=120)
 
 
-def patiently(action: Callable[[], object]) -> None:
-    """The cluster may be away just now, because of an earlier fault."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            action()
-        except Exception:  # whatever it is: the next try tells
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return
-
-
-def test_every_line_arrives_once_whatever_breaks(cluster: Any, namespace: str, wire: Wire, tmp_path: Path) -> None:
+def test_every_step_is_there_once_whatever_breaks(
+    cluster: Any, namespace: str, control: Control, gateway: Gateway, wire: Wire, tmp_path: Path
+) -> None:
     rng = random.Random(SEED)
-    account = Account(cluster, namespace, wire, tmp_path / "kubeconfig")
-    client = Client.connect(kubeconfig=str(account.path), read_timeout=4)
-    admin = Client.connect(namespace=namespace, kubeconfig=cluster.kubeconfig)
-    seconds = 8 + FAULTS * (sum(PAUSE) / 2 + 0.25)
-    code = PRINTER.format(seed=SEED, seconds=seconds)
-    admin.apply(job("chaos", cluster.env["KAITO_CLUSTER_HOST_IMAGE"], python(code)))
-    parts: list[Following] = []
+    place = {"server": f"https://127.0.0.1:{wire.port}", "certificate-authority-data": gateway.authority}
+    account = Account(cluster.api, namespace, place, tmp_path / "kubeconfig")
+    pace = max(0.05, 1.5 * FAULTS * (sum(PAUSE) / 2 + 0.4) / chaos_run.MOST)
+    job = printer("chaos", cluster.env["KAITO_CLUSTER_HOST_IMAGE"], control, seed=SEED, pace=pace)
+    Client.connect(namespace=namespace, kubeconfig=cluster.kubeconfig).apply(job)
+    before = set(threading.enumerate())
+    page, state = chaos_run.reader(account.path, namespace, "chaos")
+    kernels = Kernels(account, namespace, "chaos", tmp_path)
 
-    def attach() -> None:
-        since = next((b.cursor for part in reversed(parts) for b in reversed(part.batches)), None)
-        parts.append(Following(client, "chaos", since, silence=3.0))
+    def reload() -> None:
+        page.close()
+        page.open()
 
-    def reattach() -> None:
-        parts[-1].close()
-        attach()
+    def burst() -> None:
+        control.word = "burst"
 
     faults: list[tuple[float, str, Callable[[], object]]] = [
-        (30, "all connections are reset", wire.cut),
-        (30, "all are reset in the middle of an answer", lambda: wire.cut_after(rng.randrange(1, 60_000))),
+        (25, "all connections are reset", wire.cut),
+        (25, "all are reset in the middle of an answer", lambda: wire.cut_after(rng.randrange(1, 60_000))),
         (10, "no byte passes", lambda: wire.silence(rng.choice([0.2, 1.0, 4.0]))),
         (8, "connections are refused", lambda: wire.refuse(rng.uniform(0.2, 2.0))),
-        (12, "the kernel is gone, another takes over", reattach),
-        (6, "the token is replaced", lambda: patiently(account.replace)),
+        (14, "watches are answered 410", gateway.forget),
+        (8, "the server has too much to do", lambda: gateway.refuse(rng.choice([429, 500, 503]), rng.randrange(1, 5))),
+        (4, "a login is not believed", lambda: gateway.refuse(401)),
+        (6, "the token is replaced", lambda: chaos_run.patiently(account.replace)),
+        (10, "the page is gone and comes back", reload),
+        (8, "the kernel is killed, another begins anew", kernels.another),
+        (4, "the log is rotated", gateway.rotate),
+        (1, "the log is written full", burst),
     ]
-    if PROGRAM.is_file() and cluster.env.get("KAITO_CLUSTER_DIR"):
+    if SERVER:
+        assert PROGRAM.is_file()
         faults += [
             (6, "the API server's connections are dropped", lambda: program("drop-connections")),
             (2, "the API server hangs", lambda: program("pause-apiserver", "2")),
-            (1, "the server forgets its history", lambda: program("forget-history")),
+            (1, "the API server forgets its history", lambda: program("forget-history")),
             (1, "the API server is restarted", lambda: program("restart-apiserver")),
         ]
     done: list[str] = []
-    attach()
+    began = time.monotonic()
     try:
+        kernels.another()
         for _ in range(FAULTS):
             time.sleep(rng.uniform(*PAUSE))
             _, what, inject = rng.choices(faults, [f[0] for f in faults])[0]
             done.append(what)
             inject()
-        status = parts[-1].end(seconds + 300)
+        control.word = "end"
+        assert page.over.wait(600), (state.reason, page.trouble)
+        found = kernels.end()
+        kernels.another()  # when all is over, and nothing breaks any more
+        late = kernels.end()
     finally:
-        for part in parts:
-            part.close()
-    print(f"{len(done)} faults, {len(parts)} readers, {wire.cuts} connections cut:")
+        kernels.kill()
+        page.close()
+    print(
+        f"{len(done)} faults in {time.monotonic() - began:.0f} s; {kernels.count} kernels, {wire.cuts} connections cut,"
+    )
+    print(f"{gateway.told} answers of the gateway's own, {len(state.curve())} steps, {len(state.lines)} lines:")
     print("\n".join(f"  {done.count(what):3} {what}" for what in sorted(set(done))))
 
-    lines = [text for part in parts for text in part.lines()]
-    numbers = [int(line.split()[1]) for line in lines[:-1]]
-    assert lines[-1] == f"all {len(numbers)}", "nothing is missing at the end"
-    assert numbers == list(range(len(numbers)))
-    assert all(
-        set(line.split()[2]) == {"x"} and len(line.split()[2]) in (20000, 40000) for line in lines if "x" in line
-    )
-    assert (status.state, status.exit_code) == ("Succeeded", 0)
-    ends = [s.state for part in parts for s in part.statuses if s.state in TERMINAL]
-    assert ends == ["Succeeded"], "no false end was told on the way"
-    assert len(numbers) > 10 * FAULTS
+    steps = state.train_end["global_step"]
+    curve = [(step, 2 + 1 / step) for step in range(1, steps + 1)]
+    assert steps >= chaos_run.LEAST
+    assert state.curve() == curve
+    assert state.status is not None
+    assert (state.state, state.status.exit_code) == ("Succeeded", 0)
+    assert state.ends == ["Succeeded"], "no false end was told on the way"
+    # Not only the steps, which come again in summaries: each line once, but for those that a rotation took.
+    words = [line.split() for line in state.lines if line.startswith("line ")]
+    numbers = [int(word[1]) for word in words]
+    assert numbers == sorted(set(numbers))
+    gaps = sum(b - a > 1 for a, b in itertools.pairwise(numbers)) + (numbers[0] > 0)
+    assert gaps <= sum("rotated" in remark for remark in state.remarks), state.remarks
+    assert state.lines[-1] == f"all {numbers[-1] + 1}"
+    assert all(len(set(word[2])) == 1 and len(word[2]) in (950, 20000, 40000) for word in words if len(word) > 2)
+    for kernel in (found, late):
+        assert [tuple(point) for point in kernel["curve"]] == curve
+        assert (kernel["state"], kernel["ends"]) == ("Succeeded", ["Succeeded"])
+    deadline = time.monotonic() + 120
+    while left := [t.name for t in threading.enumerate() if t not in before and t.name.startswith("kaito")]:
+        assert time.monotonic() < deadline, f"threads outlive their run: {left}"
+        time.sleep(0.05)
