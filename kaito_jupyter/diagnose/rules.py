@@ -64,7 +64,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "The node that the pod was on went away {at}.",
         "Run it again: it goes to another node. On spot nodes this is normal; save_steps keeps checkpoints.",
         place=r"pod's node was (?:lost|shut down)|NodeLost|NodeShutdown|node .{0,60}(?:not ready|unreachable)"
-        r"|TerminationByKubelet|DeletionByPodGC|PodGC|its pod (?:is gone|was deleted)|the pod (?:is gone|was deleted)",
+        r"|TerminationByKubelet|PodGC",
+    ),
+    Rule(
+        "evicted",
+        "The pod was evicted or deleted from outside {at}, or its node went away.",
+        "Run it again. `kubectl get events` in namespace {namespace} may say who did it; checkpoints are kept in a volume.",
+        place=r"the pod was evicted or deleted from outside|its pod is gone",
     ),
     Rule(
         "deadline",
@@ -147,6 +153,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "A Python package is missing, or does not fit, where the trainer runs.",
         "Install what the evidence names there: in the trainer's image, or here with `pip install 'kaito-jupyter[local]'`.",
         kinds=("dependency",),
+    ),
+    Rule(
+        "volume",
+        "The volume of the output folder cannot be written to.",
+        "Check that it is mounted and may be written to, then run it again.",
+        kinds=("volume",),
     ),
     Rule(
         "disk-full",

@@ -23,7 +23,6 @@ from ..spec import DataSource, TuningSpec
 from ..spec.model import NAME_MAX
 from ..spec.options import assigned, sections_of
 from ..status import TERMINAL
-from .health import known_rows
 from .run import Run
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def start_again(
     """Start the spec in the old run's stead. Nothing of the old one is touched before all is known to be right."""
     _may(run, end)
     place, target = run.backend, run.backend.name
-    rows = known_rows(run)
+    rows = run.rows
     sent = run.dataset or place.sent(run.ref)
     if isinstance(sent, DataSource):
         secrets = spec.input.image_pull_secrets or sent.image_pull_secrets

@@ -57,13 +57,14 @@ class Run:
         self.problems = tuple(problems)
         """Warnings and notes of the start."""
         self._spec = spec
+        self._rows: int | None = None
         # A finalizer closes the reader, so nothing of the reader's may hold the run.
         weakly = weakref.ref(self)
 
         def renew() -> LogReader | None:
             run = weakly()
             if run is not None:
-                run._spec = run.dataset = None  # they were the last revision's
+                run._spec = run.dataset = run._rows = None  # they were the last revision's
             return _log_reader(backend, ref)[0]
 
         reader, revision = _log_reader(backend, ref, spec)
@@ -86,6 +87,15 @@ class Run:
     def revision(self) -> int:
         """Which revision of the run it is: grows when its spec is changed while it lives. `state` is this one's alone."""
         return self.state.revision_number
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that it was sent, those held out included; None when nobody knows."""
+        if self.dataset is not None:
+            return self.dataset.rows
+        if self._rows is None:
+            self._rows = self.backend.record(self.ref).rows or 0
+        return self._rows or None
 
     @property
     def spec(self) -> TuningSpec:

@@ -47,11 +47,11 @@ def dead(*lines: str, code: int = 1, reason: str = "") -> tuple[Status, list[str
     return judged(job(), pod(main=ended(code, reason), sidecars=BESIDE)), [*STARTED, *lines]
 
 
-def failed(message: str = "", code: int = 1, **more: Any) -> Status:
+def failed(message: str = "", code: int = 1, *, taken: bool = False, **more: Any) -> Status:
     """A Job that has given up."""
-    return judged(
-        job("Failed", reason="BackoffLimitExceeded"), pod("Failed", main=ended(code, message=message), **more)
-    )
+    last = pod("Failed", main=ended(code, message=message), **more)
+    last["metadata"] |= {"deletionTimestamp": "2026-11-24T13:45:00Z"} if taken else {}
+    return judged(job("Failed", reason="BackoffLimitExceeded"), last)
 
 
 def stuck(**waits: Json | None) -> Status:
@@ -87,6 +87,7 @@ TABLE: list[tuple[str, tuple[Status, list[str]]]] = [
     ("model", said("model", "no/such: it cannot be loaded")),
     ("config", said("config", "TrainingArguments.optim: no such optimiser")),
     ("dependency", said("dependency", "No module named 'trl'")),
+    ("volume", said("volume", "/mnt/results: Read-only file system")),
     ("disk-full", said("disk-full", "No space left on device")),
     ("download-missing", before("data-downloader", "Failed to download https://x/y.csv after 3 attempts, HTTP status code: 404")),
     ("download-unreachable", before("data-downloader", "curl: (28) Connection timed out after 10001 milliseconds")),
@@ -101,6 +102,7 @@ TABLE: list[tuple[str, tuple[Status, list[str]]]] = [
     ("evicted", (failed(code=137, reason="Evicted", message="The node was low on resource: memory."), [])),
     ("node-gone", (failed(reason="NodeLost"), [])),
     ("node-gone", (failed(reason="Shutdown", message="Node is shutting down"), [])),
+    ("evicted", (failed(taken=True), [])),
     ("deadline", (judged(job("Failed", reason="DeadlineExceeded"), pod("Failed", main=ended(143))), [])),
     ("reboot", (Status("Failed", "host was restarted while the run was on it.", "reboot"), [])),
     ("crash", dead(TRACEBACK, "ZeroDivisionError: division by zero")),
