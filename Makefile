@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help demo lab test check bench chaos fix clean setup setup-dev chromium
+.PHONY: help demo lab test check bench bench-trainer chaos fix clean setup setup-dev chromium
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## fine-tune a small language model on this machine, from a DataFrame, and show what it learnt
 	@$(BIN)/python notebooks/demo.py
@@ -29,6 +29,9 @@ check: setup-dev ## format, lint, types, the law of layers
 
 bench: setup-dev ## performance claims, as ratios measured side by side
 	@$(BIN)/python -m benchmarks
+
+bench-trainer: setup-dev ## our trainer against TRL's, on this machine's CPU (half an hour)
+	@$(BIN)/python -m benchmarks trainer
 
 chaos: setup-dev ## break everything between a run and its reader, 250 times at random (KAITO_CHAOS_SEED says how)
 	@KAITO_CHAOS_FAULTS=$${KAITO_CHAOS_FAULTS:-250} $(BIN)/pytest --cluster -s tests/cluster/test_chaos.py

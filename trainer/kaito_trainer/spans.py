@@ -36,6 +36,7 @@ class Template:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._special = dict(tokenizer.special_tokens_map)
         added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
         self._added = sorted((token for token in added if token.strip()), key=len, reverse=True)
         self.marks_itself = bool(_GENERATION.search(tokenizer.get_chat_template()))
@@ -45,7 +46,7 @@ class Template:
 
     def render(self, messages: Messages, tools: list[Any] | None = None, *, add_generation_prompt: bool = False) -> str:
         """The conversation as text."""
-        text, _ = self._render(messages, tools, add_generation_prompt=add_generation_prompt)
+        (text,), _ = self._render([messages], tools, add_generation_prompt=add_generation_prompt)
         return text
 
     def assistant(self, messages: Messages, tools: list[Any] | None = None, trained_from: int = 0) -> Rendered:
@@ -53,52 +54,45 @@ class Template:
         trained = [i for i, m in enumerate(messages) if m["role"] == "assistant" and i >= trained_from]
         ends = bool(trained) and trained[-1] == len(messages) - 1
         if self.marks_itself and not trained_from:
-            text, marked = self._render(messages, tools, marks=True)
-            return Rendered(text, tuple(self._closed(text, span) for span in marked), ends)
-        text = self.render(messages, tools)
-        spans = self._by_marks(text, messages, tools, trained)
+            (text,), (marked,) = self._render([messages], tools, return_assistant_tokens_mask=True)
+            return Rendered(text, tuple(self._closed(text, (start, end)) for start, end in marked), ends)
+        text, spans = self._by_marks(messages, tools, trained)
         if spans is None:
             spans = self._by_turns(text, messages, tools, trained)
         return Rendered(text, tuple(self._closed(text, span) for span in spans), ends)
 
-    def _render(
-        self,
-        messages: Messages,
-        tools: list[Any] | None,
-        *,
-        add_generation_prompt: bool = False,
-        marks: bool = False,
-    ) -> tuple[str, list[Span]]:
+    def _render(self, conversations: list[Messages], tools: list[Any] | None, **how: Any) -> tuple[list[str], Any]:
+        """Several conversations at once: what goes before the template itself costs as much as the template."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        texts, marked = render_jinja_template(
-            conversations=[messages],
+        return render_jinja_template(  # type: ignore[no-any-return]
+            conversations=conversations,
             tools=tools,
             chat_template=self._tokenizer.get_chat_template(None, tools),
-            add_generation_prompt=add_generation_prompt,
-            return_assistant_tokens_mask=marks,
-            **self._tokenizer.special_tokens_map,
+            **how,
+            **self._special,
         )
-        return texts[0], [tuple(span) for span in marked[0]] if marks else []
 
     def _by_marks(
-        self, text: str, messages: Messages, tools: list[Any] | None, trained: list[int]
-    ) -> list[Span] | None:
-        """The contents' stretches, or None when the template does not print the contents as they are."""
+        self, messages: Messages, tools: list[Any] | None, trained: list[int]
+    ) -> tuple[str, list[Span] | None]:
+        """The text, and the contents' stretches, or None when the template does not print the contents as they are."""
         if any(not isinstance(messages[i].get("content"), str) or messages[i].get("tool_calls") for i in trained):
-            return None
+            return self.render(messages, tools), None
+        text = ""
         for trim in (str, str.strip):  # some templates trim: then what they print is the trimmed content
             marked = [
                 m | {"content": f"{START}{trim(m['content'])}{END}"} if i in trained else m
                 for i, m in enumerate(messages)
             ]
-            pieces = re.split(f"([{START}{END}])", self.render(marked, tools))
+            (text, with_marks), _ = self._render([messages, marked], tools)
+            pieces = re.split(f"([{START}{END}])", with_marks)
             if pieces[1::2] == [START, END] * len(trained) and "".join(pieces[::2]) == text:
                 bounds = [0]
                 for piece in pieces[::2]:
                     bounds.append(bounds[-1] + len(piece))
-                return [(bounds[i], bounds[i + 1]) for i in range(1, len(bounds) - 2, 2)]
-        return None
+                return text, [(bounds[i], bounds[i + 1]) for i in range(1, len(bounds) - 2, 2)]
+        return text, None
 
     def _by_turns(self, text: str, messages: Messages, tools: list[Any] | None, trained: list[int]) -> list[Span]:
         """What the conversation up to a turn shares with the whole, less what it shares up to the turn before."""
