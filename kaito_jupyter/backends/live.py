@@ -57,7 +57,7 @@ def against(live: Json, wanted: Json, difference: Difference, *, delivers: bool 
         return
     fixed = [path for path in FIXED if value(live, path) != value(wanted, path)]
     for path in fixed:
-        mine, theirs = shown(value(live, path)), shown(value(wanted, path))
+        mine, theirs = _words(live, path), _words(wanted, path)
         yield Problem(
             path,
             f"the Workspace {name} runs with {mine}, and KAITO lets no live Workspace change to {theirs}.",
@@ -89,6 +89,13 @@ def against(live: Json, wanted: Json, difference: Difference, *, delivers: bool 
             f"Choose another name, watch that run with `%kaito watch {name}`, or remove it with `%kaito delete {name}`. "
             "With another output it would be run again.",
         )
+
+
+def _words(document: Json, path: str) -> str:
+    found = value(document, path)
+    if found is None:
+        return shown(_UNSAID[path]) if path in _UNSAID else "none"
+    return shown(found)
 
 
 def _again(live: Json, changed: Sequence[str]) -> Iterator[Problem]:

@@ -47,6 +47,8 @@ def _read_workspace(r: _Reader, ws: Mapping[str, Any], config_maps: list[Mapping
         r.problem("apiVersion", f"{shown(ws.get('apiVersion'))} is not KAITO's.", f"Use {API_VERSION}.")
     if "inference" in ws:
         r.problem("inference", "a Workspace is for tuning or for inference, not for both.", "Leave it out.")
+    elif "tuning" not in ws:
+        r.problem("tuning", "it is not said what to train.", "Write tuning: with preset, method, input and output.")
     r.known("", ws, ("apiVersion", "kind", "metadata", "resource", "tuning", "status", "inference"))
     meta, resource, tuning = r.mapping("metadata", ws), r.mapping("resource", ws), r.mapping("tuning", ws)
     notes = dict(r.mapping("metadata.annotations", meta))

@@ -193,10 +193,13 @@ WORKSPACE = "apiVersion: kaito.sh/v1beta1\nkind: Workspace\n"
         (f"{WORKSPACE}---\n{WORKSPACE}", ["spec: 2 Workspaces are given. Give one."]),
         (
             f"{WORKSPACE}---\nkind: Pod",
-            ['document 2: "Pod" is no kind that belongs to a spec. Give a Workspace and its ConfigMap.'],
+            [
+                'document 2: "Pod" is no kind that belongs to a spec. Give a Workspace and its ConfigMap.',
+                "tuning: it is not said what to train. Write tuning: with preset, method, input and output.",
+            ],
         ),
         (
-            "kind: Workspace\napiVersion: v1",
+            "kind: Workspace\napiVersion: v1\ntuning: {}",
             ['apiVersion: "v1" is not KAITO\'s. Use kaito.sh/v1beta1.'],
         ),
         (
