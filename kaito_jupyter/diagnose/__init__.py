@@ -3,7 +3,7 @@
 ::
 
     case        what a rule may look at, gathered from state, status and spec
-    rules       the one table: cause -> signs, sentence, remedy, mend
+    rules       the one table: cause -> signs, sentence, remedy, mend; its parts are `failures` and `waits`
     stall       whether a run that lives makes no steps any more
     mend        spec -> changed spec, for what a spec can change
     diagnosis   Diagnosis and Fix, and how they show

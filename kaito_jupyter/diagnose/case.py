@@ -16,6 +16,8 @@ from ..status import TERMINAL, State, Status
 
 LINES: Final = 60
 """Lines of the log's end that are searched and may be shown."""
+TRACE: Final = "+ "
+"""How a shell that tells what it does (KAITO's pusher, which waits in a loop) begins its lines."""
 BEFORE: Final = ("pending", "downloading", "loading", "tokenizing")
 """Phases in which no example has been trained on."""
 
@@ -103,7 +105,7 @@ def gather(state: RunState, spec: TuningSpec, target: Target, *, rows: int | Non
         place=" ".join(status.reason.split()),
         said=" ".join(failure.message.split()) if failure else "",
         details=failure.details if failure else (),
-        lines=tuple(reversed(list(islice(reversed(state.output), LINES)))),
+        lines=tuple(reversed(list(islice((x for x in reversed(state.output) if not x.startswith(TRACE)), LINES)))),
         retrying=retrying,
         # KAITO's trainer computes them twice unless it is told otherwise (TRL's default).
         checkpointing=bool(told) or (told is None and (bool(chosen) or target == "kaito")),

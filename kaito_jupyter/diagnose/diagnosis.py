@@ -16,6 +16,8 @@ EVIDENCE: Final = 8
 """The most lines of evidence."""
 WIDTH: Final = 400
 """Characters of each."""
+SAME: Final = 100
+"""Characters by which two lines are taken for the same."""
 WELL: Final = "well"
 """The cause of a run with which nothing is wrong."""
 
@@ -30,6 +32,11 @@ class Change(NamedTuple):
     after: Any
     reason: str = ""
     """Why, in a few words."""
+
+    @property
+    def shown(self) -> str:
+        """The new value, for people."""
+        return _value(self.after)
 
     def __str__(self) -> str:
         text = f"{self.path}: {_value(self.before)} → {_value(self.after)}"
@@ -79,6 +86,8 @@ class Diagnosis:
     """Whether an attempt has failed and another one follows by itself."""
     fix: Fix | None = None
     """The spec with which it may do better; None where no spec can help."""
+    command: str = ""
+    """The line to type next; empty when there is nothing to do but to wait."""
 
     @property
     def well(self) -> bool:
@@ -86,19 +95,9 @@ class Diagnosis:
         return self.cause == WELL
 
     @property
-    def command(self) -> str:
-        """The line to type next; empty when there is nothing to do."""
-        if self.well:
-            return ""
-        if self.fix is not None:
-            alive = " --yes" if self.state not in ("Failed", "Cancelled") else ""
-            return f"%kaito resume {self.name} --fix{alive}"
-        return f"%kaito resume {self.name}" if self.state in ("Failed", "Cancelled") else f"%kaito logs {self.name}"
-
-    @property
     def advice(self) -> str:
-        """The remedy, and the line that carries it out when there is one."""
-        return f"{self.remedy} `{self.command}` does that." if self.fix is not None else self.remedy
+        """The remedy, and the line to type next when there is one."""
+        return f"{self.remedy} Type: {self.command}" if self.command else self.remedy
 
     def __repr__(self) -> str:
         parts = [f"{self.name}: {self.sentence}"]
@@ -131,12 +130,13 @@ class Diagnosis:
 
 def shown(lines: Any) -> tuple[str, ...]:
     """Lines as evidence: no empty ones, none twice, each cut, and not too many of them."""
-    kept: dict[str, None] = {}
+    kept: list[str] = []
     for line in lines:
         text = "".join(c if c.isprintable() else " " for c in str(line)).strip()
-        if text:
-            kept[text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"] = None
-    return tuple(kept)[:EVIDENCE]
+        # What a program raised stands in its log too, with its module before it.
+        if text and not any(text[:SAME] in other or other[:SAME] in text for other in kept):
+            kept.append(text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…")
+    return tuple(kept[:EVIDENCE])
 
 
 def _value(value: Any) -> str:

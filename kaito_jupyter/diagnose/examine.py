@@ -8,9 +8,10 @@ from typing import Any
 
 from ..spec import Target, TuningSpec
 from ..state import RunState, duration
+from ..status import TERMINAL
 from .case import Case, gather
 from .diagnosis import WELL, Diagnosis, shown
-from .rules import RULES, Rule, patterns
+from .rules import RULES, Rule
 from .stall import Stall, stalled
 
 
@@ -51,7 +52,7 @@ def _match(rule: Rule, case: Case, said: str) -> dict[str, str] | None:
     if rule.kinds and case.kind not in rule.kinds:
         return None
     groups: dict[str, str] = {}
-    place, words = patterns(rule)
+    place, words = rule.patterns
     if place is not None:
         found = place.search(case.place)
         if found is None:
@@ -81,8 +82,8 @@ def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosi
     sentence, remedy = rule.sentence.format_map(words), rule.remedy.format_map(words)
     fix = rule.mend(case) if rule.mend is not None and case.failed else None
     if fix is not None:
-        remedy = f"{'; '.join(c.path.split('.')[1] + ' ' + str(c.after) for c in fix.changes)}. {remedy}"
-        remedy = f"Set {remedy}"
+        does = " and ".join(f"{c.path.split('.')[1]} {c.shown}" for c in fix.changes)
+        remedy = f"Set {does}. If that does not help: {remedy[0].lower()}{remedy[1:]}"
     if "beside it" in case.place and case.state == "Failed":
         remedy += " Its pod goes on and holds the GPU until the run is resumed or deleted."
     if case.retrying:
@@ -98,19 +99,27 @@ def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosi
         case.state,
         case.retrying,
         fix,
+        _command(name, "resume --fix" if fix is not None else rule.then, case),
     )
+
+
+def _command(name: str, verb: str, case: Case) -> str:
+    """The line to type next. A run that is alive is ended by it, which has to be said."""
+    word, _, options = verb.partition(" ")
+    alive = case.state not in TERMINAL and word in ("resume", "delete")
+    return " ".join(filter(None, (f"%kaito {word} {name}", options, "--yes" if alive else ""))) if word else ""
 
 
 def _evidence(rule: Rule, case: Case) -> Iterator[str]:
     """The place's words, the program's, then the lines that show the signs, then the log's end."""
     yield case.place
     yield case.said
-    yield from case.details[:4]
+    yield from [detail for detail in case.details if detail not in case.lines][:4]
     if case.failed:
-        _, words = patterns(rule)
+        _, words = rule.patterns
         if words is not None:
             yield from [line for line in case.lines if words.search(line)][-3:]
-        yield from case.lines[-3:]
+        yield from (case.lines or case.details)[-3:]
 
 
 def _stalled(name: str, case: Case, stuck: Stall) -> Diagnosis:
@@ -122,7 +131,7 @@ def _stalled(name: str, case: Case, stuck: Stall) -> Diagnosis:
         "look at its last lines."
     )
     evidence = shown((f"the last step was {step}, {duration(stuck.silent)} ago", case.place, *case.lines[-4:]))
-    return Diagnosis(name, "stall", sentence, remedy, evidence, case.state)
+    return Diagnosis(name, "stall", sentence, remedy, evidence, case.state, command=_command(name, "resume", case))
 
 
 def _well(case: Case, state: RunState, now: float) -> str:

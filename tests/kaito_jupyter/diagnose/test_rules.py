@@ -140,7 +140,7 @@ def test_a_cause_is_named_with_its_remedy_and_evidence(cause: str, case: tuple[S
     if cause != "well":
         assert found.remedy.endswith((".", "?"))
         assert found.evidence
-        assert found.command
+        assert found.command.startswith("%kaito ") or cause in ("queued", "no-node", "no-contact")
 
 
 def test_every_cause_of_the_table_is_tested() -> None:
@@ -203,4 +203,4 @@ def test_the_text_says_all_in_a_few_lines() -> None:
     )
     assert "  %kaito resume run-1 --fix changes:" in text
     assert "    tuning.method: lora → qlora   (the base model in 4 bits: a quarter of its size)" in text
-    assert OOM[:60] in text
+    assert OOM.removeprefix("torch.")[:60] in text

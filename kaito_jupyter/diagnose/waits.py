@@ -1,0 +1,165 @@
+"""The table's second part: what keeps a run from starting, or from being heard of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .rule import ABSENT, AUTH, Rule
+
+WAITS: Final[tuple[Rule, ...]] = (
+    # What keeps a run from starting
+    Rule(
+        "quota",
+        "A quota of namespace {namespace} lets no pod be made: {why}.",
+        "Ask for fewer GPUs, end or delete other runs (%kaito runs), or ask for a larger quota.",
+        place=r"exceeded quota: (?P<why>[^;]*)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "refused",
+        "A rule of the cluster refuses the pod: {why}.",
+        "Change what it names (placement.pod_template), or ask the cluster's administrators.",
+        place=r"cannot be created: (?P<why>.*(?:denied the request|violates PodSecurity|is forbidden).*)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "image-secret",
+        "The registry does not let the node pull {image}.",
+        "Give a pull secret for that registry (placement.image_pull_secrets; for data: tuning.input.imagePullSecrets).",
+        place=rf"the image (?P<image>\S+) cannot be pulled.*(?:{AUTH})",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "image-missing",
+        "There is no image {image} in its registry.",
+        "Check its name and tag, and that it was pushed.",
+        place=rf"the image (?P<image>\S+) (?:cannot be pulled.*(?:{ABSENT})|is not on the node)|(?P<name>\S+) is no name of an image",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "image-pull",
+        "The node cannot pull {image}.",
+        "Check that the cluster's nodes reach that registry; the evidence says how it answers.",
+        place=r"the image (?P<image>\S+) cannot be pulled",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "secret-missing",
+        "The pod waits for {kind_of} {name}, which is not in namespace {namespace}.",
+        "Create it there, or name another in the spec.",
+        place=r"(?P<kind_of>[Ss]ecret|[Cc]onfig[Mm]ap) \\?\"(?P<name>[^\"\\]+)\\?\" not found",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "sku",
+        "KAITO cannot carry the run out: {why}.",
+        "Choose a node size that KAITO knows (--instance-type), or train with our own Job (--backend job).",
+        place=r"KAITO cannot carry it out: (?P<why>.*SKU[^;]*)",
+        when="any",
+        then="resume --instance-type SKU",
+    ),
+    Rule(
+        "kaito",
+        "KAITO cannot carry the run out: {why}.",
+        "Change what it names; `%kaito yaml` shows what was sent.",
+        place=r"KAITO cannot carry it out: (?P<why>[^;]*)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "no-gpu",
+        "No node has {gpus} free GPU(s) for the pod.",
+        "Wait until another run ends (%kaito runs), ask for fewer GPUs, or add GPU nodes.",
+        place=r"no node takes the pod: .*Insufficient (?:nvidia\.com|amd\.com)/gpu",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "no-room",
+        "No node has enough {what} left for the pod.",
+        "Ask for less (placement.pod_template), wait until other work has ended, or add nodes.",
+        place=r"no node takes the pod: .*Insufficient (?P<what>[\w./-]+)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "no-volume",
+        "No node takes the pod because of its volumes.",
+        "Check that the claims exist in namespace {namespace} and are bound, and where their storage can be mounted.",
+        place=r"no node takes the pod: .*(?:persistentvolumeclaim|volume|PersistentVolume)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "no-label",
+        "No node has the labels that the run asks for.",
+        "Check resource.labelSelector (or placement.node_selector) against the nodes' labels.",
+        place=r"no node takes the pod: .*(?:didn.t match|node\(s\) had no|affinity|selector)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "tainted",
+        "The nodes have a taint that the pod does not tolerate.",
+        "Tolerate it (placement.tolerations), or use other nodes; a node that is not ready is tainted too.",
+        place=r"no node takes the pod: .*taint",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "unschedulable",
+        "No node takes the pod.",
+        "The evidence says why each of them does not.",
+        place=r"no node takes the pod: \S",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "mount",
+        "A volume of the pod cannot be mounted.",
+        "Check that the claim, Secret or ConfigMap exists in namespace {namespace}, and that its storage works.",
+        place=r"it is being started, but: (?P<why>.*)",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "container",
+        "A container of the pod cannot be started.",
+        "Change what the evidence names.",
+        place=r"cannot be (?:configured|created|started)|it keeps failing",
+        when="any",
+        then="delete",
+    ),
+    Rule(
+        "queued",
+        "The run waits for its turn in the queue.",
+        "It starts by itself when its queue has room.",
+        place=r"waits for its turn in the queue",
+        when="waiting",
+        then="",
+    ),
+    Rule(
+        "no-node",
+        "The run waits for a GPU node: {node}.",
+        "A new node takes some minutes. If none comes: is there quota for that size in the cloud's region?",
+        place=r"waiting for a GPU node",
+        when="waiting",
+        then="",
+    ),
+    Rule(
+        "no-contact",
+        "The cluster does not answer; the run goes on without us.",
+        "Check the network or VPN. Nothing of the run is lost: what it wrote meanwhile is read when there is contact.",
+        place=r"no contact with the cluster",
+        when="any",
+        then="",
+    ),
+)
+
+__all__ = ["WAITS"]
