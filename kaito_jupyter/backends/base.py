@@ -73,8 +73,11 @@ class Backend(Protocol):
         """All runs there, newest first."""
         ...
 
-    def records(self) -> Sequence[Record]:
-        """The same with how each stands, at a cost that hundreds of finished runs do not make felt."""
+    def records(self, *, everywhere: bool = False) -> Sequence[Record]:
+        """The same with how each stands, at a cost that hundreds of finished runs do not make felt.
+
+        `everywhere`: those of all namespaces.
+        """
         ...
 
     def record(self, ref: RunRef) -> Record:

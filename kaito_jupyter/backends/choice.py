@@ -66,13 +66,13 @@ def connect(context: str | None = None, namespace: str | None = None) -> Client:
     return Client.connect(context, namespace)
 
 
-def all_backends() -> Sequence[Backend]:
-    """Where runs may be, for lists and for finding one by its name."""
+def all_backends(namespace: str | None = None) -> Sequence[Backend]:
+    """Where runs may be, for lists and for finding one by its name. Those of a cluster look into that namespace."""
     local = LocalBackend()
     if not cluster_is_named():
         return (local,)
     try:
-        client = connect()
+        client = connect(namespace=namespace)
     except BackendError:
         return (local,)
     try:

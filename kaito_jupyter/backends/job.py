@@ -35,6 +35,7 @@ from ..spec.documents import data_name
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
+from .glance import Glance, alive
 from .job_judge import CANCELLED, RunJudge, of_job_alone
 
 IMAGE_VARIABLE: Final = "KAITO_TRAINER_IMAGE"
@@ -161,8 +162,18 @@ class JobBackend:
     def runs(self) -> Sequence[RunRef]:
         return [self._ref(job) for job in self._list()]
 
-    def records(self) -> Sequence[Record]:
-        return [marks.record_of(job, self._ref(job), of_job_alone(job)) for job in self._list()]
+    def records(self, *, everywhere: bool = False) -> Sequence[Record]:
+        """By one list of Jobs; where some run, by one of pods too, and a look at the end of their logs."""
+        found = [(job, self._ref(job), of_job_alone(job)) for job in self._list(everywhere=everywhere)]
+        if not alive(status for _, _, status in found):
+            return [marks.record_of(*each) for each in found]
+        glance, records = Glance(self.client, marks.RUN_ID, everywhere=everywhere), []
+        for job, ref, status in found:
+            place, tail = (ref.namespace, job["metadata"]["labels"][marks.RUN_ID]), ()
+            if status.state == "Running":
+                status, tail = glance.status(place, status, names.MAIN), glance.tail(place, names.MAIN)
+            records.append(replace(marks.record_of(job, ref, status), tail=tail))
+        return records
 
     def record(self, ref: RunRef) -> Record:
         return marks.record_of(self._get(ref), ref, self.status(ref))
@@ -274,8 +285,9 @@ class JobBackend:
                     return event
         return None
 
-    def _list(self, namespace: str | None = None) -> list[Json]:
-        jobs, _ = self.client.list(JOBS, namespace, labels=f"{marks.MANAGED},{marks.RUN_ID}")
+    def _list(self, namespace: str | None = None, *, everywhere: bool = False) -> list[Json]:
+        labels = f"{marks.MANAGED},{marks.RUN_ID}"
+        jobs, _ = self.client.list(JOBS, namespace, labels=labels, everywhere=everywhere)
         return sorted(jobs, key=p.created, reverse=True)
 
     def _get(self, ref: RunRef) -> Json:

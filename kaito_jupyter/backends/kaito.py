@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from kaito_trainer.contract import Problem
@@ -26,6 +27,7 @@ from ..spec import DataSource, Difference, TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
+from .glance import Glance, alive
 from .submission import Submission
 from .workspace_judge import WorkspaceJudge, of_workspace
 
@@ -110,8 +112,18 @@ class KaitoBackend:
     def runs(self) -> Sequence[RunRef]:
         return [self._ref(w) for w in self._list()]
 
-    def records(self) -> Sequence[Record]:
-        return [marks.record_of(w, self._ref(w), of_workspace(w)) for w in self._list()]
+    def records(self, *, everywhere: bool = False) -> Sequence[Record]:
+        """By one list of Workspaces; where some run, by one of pods too, and a look at the end of their logs."""
+        found = [(w, self._ref(w), of_workspace(w)) for w in self._list(everywhere=everywhere)]
+        if not alive(status for _, _, status in found):
+            return [marks.record_of(*each) for each in found]
+        glance, records = Glance(self.client, LABEL, everywhere=everywhere), []
+        for workspace, ref, status in found:
+            place, tail = (ref.namespace, ref.name), ()
+            if status.state == "Running":
+                status, tail = glance.status(place, status, ref.name), glance.tail(place, ref.name)
+            records.append(replace(marks.record_of(workspace, ref, status), tail=tail))
+        return records
 
     def record(self, ref: RunRef) -> Record:
         return marks.record_of(self._get(ref), ref, self.status(ref))
@@ -162,8 +174,8 @@ class KaitoBackend:
         claim = (output.get("volumeSource") or {}).get("persistentVolumeClaim") or {}
         return f"pvc:{claim['claimName']}" if claim else "the output volume"
 
-    def _list(self) -> list[dict[str, Any]]:
-        items, _ = self.client.list(WORKSPACES)
+    def _list(self, *, everywhere: bool = False) -> list[dict[str, Any]]:
+        items, _ = self.client.list(WORKSPACES, everywhere=everywhere)
         tuning = [w for w in items if w.get("tuning")]
         return sorted(tuning, key=p.created, reverse=True)
 

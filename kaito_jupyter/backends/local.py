@@ -88,7 +88,7 @@ class LocalBackend:
         folders = [path.parent for path in self.root.glob("[!.]*/[!.]*/run.json")]
         return [self._ref(folder) for _, folder in sorted(((_created(f), f) for f in folders), reverse=True)]
 
-    def records(self) -> Sequence[Record]:
+    def records(self, *, everywhere: bool = False) -> Sequence[Record]:
         found = []
         for ref in self.runs():
             with contextlib.suppress(RunNotFound):  # deleted just now

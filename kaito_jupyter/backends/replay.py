@@ -105,7 +105,7 @@ class ReplayBackend:
             newest = sorted(self._tapes.items(), key=lambda item: item[1].created, reverse=True)
         return [self._ref(name, tape) for name, tape in newest]
 
-    def records(self) -> Sequence[Record]:
+    def records(self, *, everywhere: bool = False) -> Sequence[Record]:
         return [self.record(ref) for ref in self.runs()]
 
     def record(self, ref: RunRef) -> Record:

@@ -53,9 +53,11 @@ def dispatch(magics: KaitoMagics, line: str, namespace: Mapping[str, Any]) -> An
     return verb(magics, arguments)
 
 
-@verb_arguments("runs")
+@verb_arguments("runs", argument("-A", "--all-namespaces", action="store_true", help="Those of all namespaces."))
 def runs(magics: KaitoMagics, arguments: Arguments) -> Runs:
     """List the runs, newest first."""
+    if arguments.get("all_namespaces") and arguments.get("namespace"):
+        raise SpecError([Problem("--all-namespaces", "a namespace is named too.", "Leave out one of the two.")])
     return _all(arguments)
 
 
@@ -203,7 +205,8 @@ def _alive(run: Run | Listed) -> bool:
 def _all(arguments: Arguments) -> Runs:
     from ..run import runs as all_runs
 
-    return all_runs(namespace=arguments.get("namespace"), backend=arguments.get("backend"))
+    everywhere = bool(arguments.get("all_namespaces"))
+    return all_runs(arguments.get("namespace"), arguments.get("backend"), everywhere=everywhere)
 
 
 def _one(arguments: Arguments, *, live: bool = True) -> Run:

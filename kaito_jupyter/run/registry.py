@@ -26,7 +26,7 @@ def watch(name: str, namespace: str | None = None, backend: str | Backend | None
     Returns when all that its log holds has been read (at the latest after some seconds), and goes on reading.
     """
     misses: list[RunNotFound] = []
-    for place in _places(backend):
+    for place in _places(backend, namespace):
         try:
             ref = place.find(name, namespace)
         except RunNotFound as miss:
@@ -36,16 +36,20 @@ def watch(name: str, namespace: str | None = None, backend: str | Backend | None
     raise misses[0] if len(misses) == 1 else RunNotFound("\n".join(str(m) for m in misses))
 
 
-def runs(namespace: str | None = None, backend: str | Backend | None = None) -> Runs:
-    """All runs, newest first, each with how it stands. Cheap: the end of each log is read, and nothing is watched.
+def runs(
+    namespace: str | None = None, backend: str | Backend | None = None, *, everywhere: bool = False
+) -> Runs:
+    """All runs, newest first, each with how it stands. Cheap: one list a kind, and of live runs the end of the log.
 
-    A backend that cannot be reached is named in `.troubles`, and the others are listed.
+    Those of `namespace` (default: that of the kubeconfig's context) or, with `everywhere`, of all namespaces; runs on this
+    machine have none but `default`, and are always listed where none is named. A backend that cannot be reached is
+    named in `.troubles`, and the others are listed.
     """
     found: list[Listed] = []
     troubles: list[str] = []
-    for place in _places(backend):
+    for place in _places(backend, namespace):
         try:
-            records = place.records()
+            records = place.records(everywhere=True) if everywhere else place.records()
         except BackendError as error:
             troubles.append(f"{place.name}: {error}")
             continue
@@ -53,8 +57,10 @@ def runs(namespace: str | None = None, backend: str | Backend | None = None) -> 
     return Runs(sorted(found, key=lambda r: r.state.created or 0.0, reverse=True), troubles)
 
 
-def _places(backend: str | Backend | None) -> Sequence[Backend]:
-    return all_backends() if backend is None or backend == "auto" else (choose_backend(backend)[0],)
+def _places(backend: str | Backend | None, namespace: str | None) -> Sequence[Backend]:
+    if backend is None or backend == "auto":
+        return all_backends(namespace)
+    return (choose_backend(backend, namespace=namespace)[0],)
 
 
 class Listed:
