@@ -12,7 +12,8 @@ from ..presets import SKUS
 from ..spec import Target, TuningSpec
 from ..state import Failure, RunState
 from ..state.failure import merge
-from ..status import TERMINAL, State, Status
+from ..state.words import retrying
+from ..status import State, Status
 
 LINES: Final = 60
 """Lines of the log's end that are searched and may be shown."""
@@ -87,8 +88,8 @@ class Case:
 def gather(state: RunState, spec: TuningSpec, target: Target, *, rows: int | None = None) -> Case:
     """All that the rules may look at. Hold the run's lock."""
     status = state.status or Status(state.state)
-    retrying = state.state not in TERMINAL and bool(status.kind)
-    failure = _failure(state, status, retrying)
+    again = retrying(state)
+    failure = _failure(state, status, again)
     config = spec.effective_config(target, rows=rows)
     choices = state.train_begin.get("choices")
     chosen = choices.get("gradient_checkpointing") if isinstance(choices, dict) else None
@@ -106,7 +107,7 @@ def gather(state: RunState, spec: TuningSpec, target: Target, *, rows: int | Non
         said=" ".join(failure.message.split()) if failure else "",
         details=failure.details if failure else (),
         lines=tuple(reversed(list(islice((x for x in reversed(state.output) if not x.startswith(TRACE)), LINES)))),
-        retrying=retrying,
+        retrying=again,
         # KAITO's trainer computes them twice unless it is told otherwise (TRL's default).
         checkpointing=bool(told) or (told is None and (bool(chosen) or target == "kaito")),
     )

@@ -62,6 +62,11 @@ def steps(state: RunState) -> str:
     return f"{state.global_step}/{state.max_steps}"
 
 
+def retrying(state: RunState) -> bool:
+    """Whether an attempt has failed and another one follows, by the place's word."""
+    return state.state not in TERMINAL and state.status is not None and bool(state.status.kind)
+
+
 def describe(state: RunState, now: float, *, cause: bool = True) -> str:
     """One line: what it does, how far it is, how well it goes, how long it still takes; with `cause`, what went wrong."""
     if state.state in TERMINAL:
@@ -70,6 +75,7 @@ def describe(state: RunState, now: float, *, cause: bool = True) -> str:
         left, loss = state.seconds_left(now), state.loss
         parts = [
             f"training {steps(state)}".rstrip(),
+            short(state.reason) if retrying(state) else "",
             short(state.phase_detail, 60),
             f"loss {shown(loss)}" if loss is not None else "",
             _held_out(state),

@@ -49,6 +49,14 @@ def curve(state):
     return dict(zip(map(int, state.series["global_step"]), state.series["loss"], strict=True))
 
 
+def test_a_run_that_is_tried_again_says_so_whatever_its_phase():
+    state = folded(a_run()[:7], status=Status("Running", "retrying (attempt 2 of 7 follows): x was killed", "killed"))
+    assert (state.state, state.failure) == ("Running", None)
+    assert "training 2/4 · retrying (attempt 2 of 7 follows): x was killed" in state.describe(T + 10)
+    state.apply(Status("Running"))
+    assert "retrying" not in state.describe(T + 10)
+
+
 def test_a_run_that_completed():
     state = folded(a_run())
     assert (state.state, state.phase, state.failure) == ("Succeeded", "saving", None)
