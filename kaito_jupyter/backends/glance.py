@@ -59,8 +59,9 @@ class Glance:
         seen = attempt(pod, (), main)
         if seen.state == "Failed":  # the pod lives: what it waits for will not come
             return replace(told, state="Failed", reason=seen.reason, kind=seen.kind, ended=seen.ended)
-        state = "Pending" if seen.state == "Pending" and told.started is None else "Running"
-        return replace(told, state=state, reason=told.reason or seen.reason, started=told.started or seen.started)
+        waits = seen.state == "Pending"
+        reason = told.reason or seen.reason
+        return replace(told, state="Pending" if waits else "Running", reason=reason, started=seen.started or told.started)
 
     def tail(self, place: Place, main: str | None) -> tuple[str, ...]:
         """The last lines of the trainer's log; none when nothing is written, or when enough logs were looked into."""

@@ -169,10 +169,12 @@ class JobBackend:
             return [marks.record_of(*each) for each in found]
         glance, records = Glance(self.client, marks.RUN_ID, everywhere=everywhere), []
         for job, ref, status in found:
-            place, tail = (ref.namespace, job["metadata"]["labels"][marks.RUN_ID]), ()
+            record = marks.record_of(job, ref, status)
             if status.state == "Running":
+                place = (ref.namespace, job["metadata"]["labels"][marks.RUN_ID])
                 status, tail = glance.status(place, status, names.MAIN), glance.tail(place, names.MAIN)
-            records.append(replace(marks.record_of(job, ref, status), tail=tail))
+                record = replace(record, status=status, tail=tail)
+            records.append(record)
         return records
 
     def record(self, ref: RunRef) -> Record:

@@ -119,10 +119,12 @@ class KaitoBackend:
             return [marks.record_of(*each) for each in found]
         glance, records = Glance(self.client, LABEL, everywhere=everywhere), []
         for workspace, ref, status in found:
-            place, tail = (ref.namespace, ref.name), ()
+            record = marks.record_of(workspace, ref, status)
             if status.state == "Running":
+                place = (ref.namespace, ref.name)
                 status, tail = glance.status(place, status, ref.name), glance.tail(place, ref.name)
-            records.append(replace(marks.record_of(workspace, ref, status), tail=tail))
+                record = replace(record, status=status, tail=tail)
+            records.append(record)
         return records
 
     def record(self, ref: RunRef) -> Record:

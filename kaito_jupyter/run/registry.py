@@ -36,9 +36,7 @@ def watch(name: str, namespace: str | None = None, backend: str | Backend | None
     raise misses[0] if len(misses) == 1 else RunNotFound("\n".join(str(m) for m in misses))
 
 
-def runs(
-    namespace: str | None = None, backend: str | Backend | None = None, *, everywhere: bool = False
-) -> Runs:
+def runs(namespace: str | None = None, backend: str | Backend | None = None, *, everywhere: bool = False) -> Runs:
     """All runs, newest first, each with how it stands. Cheap: one list a kind, and of live runs the end of the log.
 
     Those of `namespace` (default: that of the kubeconfig's context) or, with `everywhere`, of all namespaces; runs on this
