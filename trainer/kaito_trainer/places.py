@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from .contract import TrainingConfig
 from .contract.names import DATA_DIR, LOCK_FILE, MOUNT_ROOT, RESULTS_DIR
 from .failures import Failure
 
+LOCK_WITHIN: Final = 2.0
+"""Seconds in which the lock must be had: the sidecar takes it for a moment whenever it looks whether a trainer lives."""
 WEIGHTS: Final = ("/workspace/tfs/weights", "/workspace/weights")
 """Where KAITO's images and its downloader keep the preset's weights."""
 
@@ -78,17 +81,28 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(handle):
             raise Failure(
                 "config",
                 f"TrainingArguments.output_dir: another trainer is at work in {folder}.",
                 "Wait for it, or use another folder.",
-            ) from None
+            )
         yield
     finally:
         os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    deadline = time.monotonic() + LOCK_WITHIN
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 __all__ = ["Places", "locked"]

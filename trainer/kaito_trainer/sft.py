@@ -7,7 +7,7 @@ from functools import partial
 
 import transformers
 
-from . import data, defaults, facts, hf_config, model, packing, results, resume, samples
+from . import card, data, defaults, facts, hf_config, model, packing, results, resume, samples
 from .callbacks import EventCallback
 from .checkpoints import Checkpoints
 from .contract import TrainingConfig
@@ -112,6 +112,8 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         eval_loss=events.eval_loss(step),
         adapter=str(output),
     )
+    if emit.speaks:
+        card.write(output, begin, end, config, places.data(config))
     if emit.speaks and completed:
         results.complete(output, step, end.to_dict())
         kept.clear()
