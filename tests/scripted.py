@@ -41,6 +41,7 @@ class ScriptedRun:
         self.done = False
         self.reading = True
         self.trouble = ""
+        self.heard: float | None = None
         self.clock = time.time
         self.cancelled = 0
         self.lines: list[str] = []

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol
 
+from ..diagnose import Diagnosis
 from ..spec import TuningSpec
 from ..state import RunState, Series
 from ..status import RunRef
+from .advice import Advice
 
 ROWS: Final = ("global_step", "loss", "learning_rate")
 """Columns of the curve, in the order in which the front end expects them."""
@@ -47,6 +49,8 @@ class Shown(Protocol):
     @property
     def reading(self) -> bool: ...
     @property
+    def heard(self) -> float | None: ...
+    @property
     def trouble(self) -> str: ...
 
     def subscribe(self, callback: Callable[..., None]) -> Callable[[], None]: ...
@@ -74,6 +78,7 @@ class Feed:
         self._seen: tuple[int, str] = (-1, "")
         self._said: dict[str, Any] = {}
         self._samples: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._advice = Advice(run)
 
     def everything(self, now: float) -> Message:
         """All there is: for a front end that has just come, or has lost its place."""
@@ -96,8 +101,12 @@ class Feed:
             return self._message("new", patch, said, self._rows, self._held_out, now)
 
     def alive(self, now: float) -> Message:
-        """A sign of life, when there was no news for a while."""
-        content = {"k": "new", "g": self._generation, "at": self._rows, "n": 0, "e": [self._held_out, 0], "s": {}}
+        """A sign of life, when there was no news for a while. It may be the silence that is to be told of."""
+        with self.run.lock:
+            advice = _advice(self._advice(now))
+        patch = {"advice": advice} if advice != self._said.get("advice") else {}
+        self._said = self._said | patch
+        content = {"k": "new", "g": self._generation, "at": self._rows, "n": 0, "e": [self._held_out, 0], "s": patch}
         return Message(content | {"t": round(now, 2)}, b"")
 
     def snapshot(self, now: float) -> dict[str, Any]:
@@ -173,6 +182,7 @@ class Feed:
             "ended": state.ended,
             "adapter": _text(state.adapter),
             "failure": _failure(state),
+            "advice": _advice(self._advice(now)),
             "samples": self._shown_samples(state),
         }
 
@@ -214,6 +224,12 @@ def _failure(state: RunState) -> dict[str, Any] | None:
         "remedy": _text(remedy),
         "details": [_text(line) for line in details[-50:]],
     }
+
+
+def _advice(found: Diagnosis | None) -> dict[str, str] | None:
+    if found is None:
+        return None
+    return {"sentence": _text(found.sentence), "remedy": _text(found.remedy), "command": _text(found.command)}
 
 
 def _thinned(series: Series, names: Iterable[str]) -> list[array[float]]:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from ..state import RunState, duration
+from .advice import Advice
 from .bundle import TAIL, encoded
 from .feed import SHOWN_SAMPLES, SHOWN_TEXT, Shown
 
@@ -22,7 +23,7 @@ def html(run: Shown, now: float, *, panel: str = "", png: bytes | None = None) -
     """The run's facts. `panel` is the `run` trait of its widget and `png` the picture above, both for the front end."""
     state = run.state
     with run.lock:
-        parts = [_title(run), _failure(state), _rows(_facts(run, now)), _samples(state)]
+        parts = [_title(run), _failure(run, now), _rows(_facts(run, now)), _samples(state)]
     mark = f' data-run="{escape(panel)}" data-picture="{encoded(png)[-TAIL:]}"' if panel and png else ""
     body = "".join(part for part in parts if part)
     return f'<{TAG}{mark}><div style="max-width:960px;font-size:13px;line-height:1.45">{body}</div></{TAG}>'
@@ -56,11 +57,14 @@ def _rows(facts: Iterable[tuple[str, str]]) -> str:
     return f'<table style="{_TABLE}">{rows}</table>'
 
 
-def _failure(state: RunState) -> str:
-    failure = state.failure
+def _failure(run: Shown, now: float) -> str:
+    state, failure = run.state, run.state.failure
     if state.state != "Failed" or failure is None:
         return ""
-    remedy = f"<div><strong>What to do:</strong> {_text(failure.remedy)}</div>" if failure.remedy else ""
+    found = Advice(run)(now)
+    advice = failure.remedy if found is None else found.advice
+    sentence = "" if found is None else f"<div>{_text(found.sentence)}</div>"
+    remedy = sentence + (f"<div><strong>What to do:</strong> {_text(advice)}</div>" if advice else "")
     details = "\n".join(failure.details[-50:])
     listing = f'<pre style="font-size:11px;white-space:pre-wrap">{_text(details)}</pre>' if details else ""
     return (

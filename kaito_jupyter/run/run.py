@@ -125,6 +125,11 @@ class Run:
         return self._reader.reading
 
     @property
+    def heard(self) -> float | None:
+        """When a step last came in while all before was read already, by our own clock; None: none has come so."""
+        return self._reader.stepped
+
+    @property
     def trouble(self) -> str:
         """Why nothing new comes (the backend cannot be reached), or an empty string."""
         return str(self._reader.trouble or "")

@@ -24,17 +24,29 @@ function refill(slot, key, make) {
   slot.replaceChildren(...make());
 }
 
+/** What else is known, what to do, and the line to type. */
+function todo(advice, more) {
+  return [
+    more ? h("p.message", {}, more) : null,
+    advice.remedy ? h("p.remedy", {}, h("strong", {}, "What to do: "), advice.remedy) : null,
+    advice.command ? h("p.remedy", {}, h("code", {}, advice.command)) : null,
+  ];
+}
+
 export function trouble(slot, s) {
   const failed = s.state === "Failed";
   const failure = s.failure || {};
-  refill(slot, failed ? JSON.stringify([failure, s.reason]) : "", () => {
-    if (!failed) return [];
+  const advice = s.advice || {};
+  const shown = failed || Boolean(s.advice);
+  refill(slot, shown ? JSON.stringify([failed, failure, advice, s.reason]) : "", () => {
+    if (!shown) return [];
+    if (!failed) return [h("div.trouble", { role: "status" }, h("p.headline", {}, advice.sentence), ...todo(advice, s.reason))];
     const details = failure.details || [];
     return [
       h("div.trouble", { role: "alert" },
         h("p.headline", {}, KINDS[failure.kind] || "The run failed", failure.kind ? h("code.kind", {}, failure.kind) : null),
         h("p.message", {}, failure.message || s.reason || "The trainer did not say why: look at its logs."),
-        failure.remedy ? h("p.remedy", {}, h("strong", {}, "What to do: "), failure.remedy) : null,
+        ...todo({ ...advice, remedy: advice.remedy || failure.remedy }, advice.sentence),
         details.length ? h("details", {}, h("summary", {}, `Details (${details.length})`), h("pre.details", {}, details.join("\n"))) : null),
     ];
   });

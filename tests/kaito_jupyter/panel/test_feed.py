@@ -53,6 +53,33 @@ def size(message: Message | None) -> int:
     return len(json.dumps(message.content, separators=(",", ":"))) + len(message.data)
 
 
+def news(feed: Feed, run: ScriptedRun) -> Message:
+    message = feed.news(run.clock())
+    assert message is not None
+    return message
+
+
+def test_a_run_in_trouble_says_what_to_type_and_one_that_goes_well_says_nothing() -> None:
+    run = ScriptedRun()
+    feed, page = Feed(run), Page()
+    run.begin()
+    run.train(20)
+    page.take(feed.everything(run.clock()))
+    assert page.status["advice"] is None
+    run.status("Running", "retrying (attempt 2 of 7 follows): x was killed by SIGKILL", "killed")
+    page.take(news(feed, run))
+    assert page.status["advice"]["sentence"].startswith("Retrying, after this: the trainer was killed")
+    assert page.status["advice"]["command"] == "%kaito resume panel-test --yes"
+    run.status("Running")
+    run.heard = run.clock()
+    page.take(news(feed, run))
+    assert page.status["advice"] is None
+    page.take(feed.alive(run.clock() + 5000))
+    assert "hangs after step 20 of 400" in page.status["advice"]["sentence"]
+    page.take(feed.alive(run.clock() + 5000))
+    assert page.status["advice"] is not None
+
+
 def test_a_page_that_takes_all_messages_has_the_whole_run() -> None:
     run, page = ScriptedRun(steps=50), Page()
     feed = Feed(run)

@@ -64,7 +64,15 @@ def test_a_failed_run_says_what_and_what_to_do() -> None:
     )
     run.status("Failed")
     text = Reader(still.html(run, run.clock())).text
-    for expected in ("Failed", "out-of-memory", "No memory is left.", "What to do: Halve the batch size.", "one\ntwo"):
+    for expected in (
+        "Failed",
+        "out-of-memory",
+        "No memory is left.",
+        "Memory ran out",
+        "What to do: Set gradient_checkpointing True.",
+        "Type: %kaito resume panel-test --fix",
+        "one\ntwo",
+    ):
         assert expected in text
     assert "Adapter" not in text
 
