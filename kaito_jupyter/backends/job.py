@@ -27,11 +27,10 @@ from ..cluster.logs import whole_log
 from ..cluster.refusals import ClusterError, Conflict, Denied, Forbidden, Invalid, NotFound
 from ..cluster.resources import JOBS, NODES, PODS
 from ..dataset import Dataset
-from ..delivery import again, deliver
-from ..errors import RunNotFound, SpecError
+from ..delivery import again, deliver, rehearsed
+from ..errors import BackendError, RunNotFound, SpecError
 from ..manifests import pod as names
-from ..spec import DataSource, TuningSpec
-from ..spec.documents import data_name
+from ..spec import DataSource, Difference, TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
 from .base import Record, TuningJob
@@ -73,20 +72,17 @@ class JobBackend:
         found = [*_image_problems(spec), *self._taken(spec)]
         if found:
             return found
-        if spec.input.delivered:
-            spec = replace(spec, input=DataSource(volume_source={"configMap": {"name": data_name(spec)}}))
-        return self._refused(self._documents(spec, marks.labels(), {}, None))
+        return self._refused(self._documents(rehearsed(spec), marks.labels(), {}, None))
 
     def submit(self, job: TuningJob) -> RunRef:
         spec, rows = job.spec, job.dataset.rows if job.dataset else None
-        if found := [*_image_problems(spec), *self._taken(spec)]:
+        if found := [*_image_problems(spec), *self._taken(spec, job)]:
             raise SpecError(found)
         labels = marks.labels()
-        delivered = None
-        if job.dataset is not None:
-            delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
-            spec = replace(spec, input=delivered.source)
-        config, document = self._documents(spec, labels, marks.facts(job, spec.input if delivered else None), rows)
+        delivered = deliver(job.dataset, spec, client=self.client, target=self.name, on_progress=job.on_progress)
+        sent = (delivered.kept or delivered.source) if delivered else None
+        spec = delivered.told_to(spec) if delivered else spec
+        config, document = self._documents(spec, labels, marks.facts(job, sent), rows)
         if found := self._refused([*(delivered.documents if delivered else ()), config, document]):
             raise SpecError(found)
         try:
@@ -94,17 +90,39 @@ class JobBackend:
             # long before its pod has a node.
             live = self.client.create(document)
         except Conflict:
-            raise SpecError(self._taken(spec) or [_gone_again(spec)]) from None
+            raise SpecError(self._taken(spec, job) or [_gone_again(spec)]) from None
+        except BaseException:  # interrupted or cut off, it may have been made all the same
+            self._drop(spec, labels)
+            raise
         try:
             if delivered is not None:
                 delivered.own(_owner(live))
             config["metadata"]["ownerReferences"] = [_owner(live)]
             self.client.apply(config)
         except BaseException:
-            with contextlib.suppress(ClusterError):
-                self.client.delete(JOBS, p.name(live), spec.namespace, uid=p.uid(live))
+            self._drop(spec, labels)
             raise
         return self._ref(live)
+
+    def _drop(self, spec: TuningSpec, labels: Mapping[str, str]) -> None:
+        """Take away the Job that this very submission made. Who calls it has an error to tell already."""
+        with contextlib.suppress(ClusterError):
+            there = self.client.find(JOBS, spec.name or "", spec.namespace)
+            if there and (there["metadata"].get("labels") or {}).get(marks.RUN_ID) == labels[marks.RUN_ID]:
+                self.client.delete(JOBS, p.name(there), spec.namespace, uid=p.uid(there))
+
+    @property
+    def server(self) -> str:
+        return self.client.server
+
+    def rehearse(self, job: TuningJob) -> list[Problem]:
+        if found := [*_image_problems(job.spec), *self._taken(job.spec, job)]:
+            return found
+        return self.problems(job.spec)
+
+    def difference(self, job: TuningJob) -> Difference | None:
+        there = self.client.find(JOBS, job.spec.name, job.spec.namespace) if job.spec.name else None
+        return marks.difference(there, job) if there is not None and _is_ours(there) else None
 
     def _documents(self, spec: TuningSpec, labels: Json, facts: Mapping[str, str], rows: int | None) -> list[Json]:
         options = manifests.Options(
@@ -133,7 +151,7 @@ class JobBackend:
                 found += [Problem(document["kind"], text, remedy if error.causes else "") for text in said]
         return found
 
-    def _taken(self, spec: TuningSpec) -> list[Problem]:
+    def _taken(self, spec: TuningSpec, wanted: TuningJob | None = None) -> list[Problem]:
         if spec.name is None:
             return []
         job = self.client.find(JOBS, spec.name, spec.namespace)
@@ -144,7 +162,11 @@ class JobBackend:
             what = f'"{spec.name}" is the name of a Job in namespace {spec.namespace} that is not ours.'
             return [Problem(path, what, "Choose another name.")]
         state = of_job_alone(job).state
-        what = f'"{spec.name}" is the name of a run in namespace {spec.namespace} ({state}).'
+        what = f'"{spec.name}" is the name of a run in namespace {spec.namespace} ({state}), and no Job can be changed.'
+        with contextlib.suppress(BackendError, SpecError):
+            difference = marks.difference(job, wanted or TuningJob(spec, None, None))
+            same = "It was started with the same spec" + (" and data." if wanted else ".")
+            what += f" What differs: {'; '.join(difference.lines())}." if difference else f" {same}"
         verb = "remove that one" if state in TERMINAL else "end and remove that one"
         return [Problem(path, what, f"Choose another name, or {verb} with `%kaito delete {spec.name}`.")]
 
@@ -227,7 +249,8 @@ class JobBackend:
         # No pod after this one: what failed before still counts, so that the pod is not taken away for being one too many.
         change: Json = {"backoffLimit": int((job.get("status") or {}).get("failed") or 0)}
         if not started:
-            change = {"parallelism": 0}
+            # The deadline gives the Job an end, without which its TTL would never begin.
+            change = {"parallelism": 0, "activeDeadlineSeconds": 1}
         notes = {CANCELLED: p.now_stamp(time.time())}
         try:
             self.client.patch(JOBS, ref.name, {"metadata": {"annotations": notes}, "spec": change}, ref.namespace)
