@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from kaito_trainer.contract import Problem
 
 from ..dataset import Dataset
-from ..spec import DataSource, TuningSpec
+from ..spec import DataSource, Difference, TuningSpec
 from ..status import Lines, RunRef, Status
 
 
@@ -121,4 +121,22 @@ class Backend(Protocol):
 
     def adapter(self, ref: RunRef) -> Path | str | None:
         """Where the finished adapter is: a folder here, or an address; None when there is none (yet)."""
+        ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A place whose server can be asked about a run beforehand, and keeps nothing of it."""
+
+    @property
+    def server(self) -> str:
+        """Its address."""
+        ...
+
+    def rehearse(self, job: TuningJob) -> list[Problem]:
+        """What stands against it, the server's own findings among them: its dry run, with strict field validation."""
+        ...
+
+    def difference(self, job: TuningJob) -> Difference | None:
+        """Where it differs from the run of its name that is there; None when there is none."""
         ...

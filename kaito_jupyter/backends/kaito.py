@@ -85,6 +85,10 @@ class KaitoBackend:
             raise SpecError(found)
         return self._ref(self._submission(job).send())
 
+    @property
+    def server(self) -> str:
+        return self.client.server
+
     def rehearse(self, job: TuningJob) -> list[Problem]:
         found = self.problems(job.spec)
         if any(x.path == "backend" for x in found):

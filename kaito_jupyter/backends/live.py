@@ -14,10 +14,11 @@ from kaito_trainer.contract.problems import shown
 
 from ..cluster import pods as p
 from ..errors import BackendError, SpecError
-from ..spec import Difference, TuningSpec
+from ..spec import Difference
 from ..spec.documents import MANAGED_BY
 from ..status import TERMINAL
 from . import marks
+from .base import TuningJob
 from .workspace_judge import of_workspace, run_revision
 
 Json = Mapping[str, Any]
@@ -121,22 +122,15 @@ def _taken(live: Json) -> str:
     return ""
 
 
-def difference(live: Json, spec: TuningSpec, wanted: Json, facts: Mapping[str, str]) -> Difference:
-    """Where the two differ, in the words in which they were said where those are known. `facts`: of the run that is wanted."""
+def difference(live: Json, job: TuningJob, wanted: Json) -> Difference:
+    """Where the two differ, in the words in which they were said where those are known."""
     try:
-        rows = marks.spec_of(live).diff(spec)
+        return marks.difference(live, job)
     except (SpecError, BackendError):
         old, new = leaves(live), leaves(wanted)
-        rows = [(path, old.get(path), new.get(path)) for path in {**old, **new} if old.get(path) != new.get(path)]
-    notes = live["metadata"].get("annotations") or {}
-    if facts.get(marks.FINGERPRINT) not in (None, notes.get(marks.FINGERPRINT)):
-        rows.append(("data", _data(notes), _data(facts)))
-    return Difference(rows)
-
-
-def _data(notes: Mapping[str, str]) -> str | None:
-    mark = notes.get(marks.FINGERPRINT)
-    return f"{notes.get(marks.ROWS)} rows ({mark[:12]})" if mark else None
+        return Difference(
+            [(path, old.get(path), new.get(path)) for path in {**old, **new} if old.get(path) != new.get(path)]
+        )
 
 
 def leaves(document: Json) -> dict[str, Any]:

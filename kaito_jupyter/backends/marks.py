@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ..errors import BackendError
-from ..spec import DataSource, TuningSpec
+from ..spec import DataSource, Difference, TuningSpec
 from ..status import RunRef, Status
 from .base import Record, TuningJob
 
@@ -83,6 +83,20 @@ def sent_of(document: Mapping[str, Any]) -> DataSource:
     given = json.loads(text)
     lists = {k: tuple(given[k]) for k in ("urls", "image_pull_secrets") if k in given}
     return DataSource(**{**given, **lists})
+
+
+def difference(document: Mapping[str, Any], job: TuningJob) -> Difference:
+    """Where a job differs from what an object was submitted with. Raises `BackendError` when that was not by us."""
+    rows = spec_of(document).diff(job.spec)
+    notes, wanted = _notes(document), facts(job)
+    if wanted.get(FINGERPRINT) not in (None, notes.get(FINGERPRINT)):
+        rows.append(("data", _data(notes), _data(wanted)))
+    return Difference(rows)
+
+
+def _data(notes: Mapping[str, str]) -> str | None:
+    mark = notes.get(FINGERPRINT)
+    return f"{notes.get(ROWS)} rows ({mark[:12]})" if mark else None
 
 
 def record_of(document: Mapping[str, Any], ref: RunRef, status: Status) -> Record:

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from kaito_trainer.contract import Problem
@@ -20,7 +19,7 @@ from ..cluster import pods as p
 from ..cluster.client import Client
 from ..cluster.refusals import ClusterError, Conflict, Denied, Invalid, NotFound
 from ..cluster.resources import CONFIG_MAPS, JOBS, WORKSPACES, Resource, resource_of
-from ..delivery import Delivered, deliver
+from ..delivery import Delivered, deliver, rehearsed
 from ..errors import SpecError
 from ..spec import Difference
 from ..spec.documents import MANAGED_BY
@@ -45,18 +44,17 @@ class Submission:
         self._namespace = job.spec.namespace
         again = (there or {}).get("metadata", {}).get("labels") or {}
         self._labels = marks.labels(again.get(marks.RUN_ID))
-        self._facts = marks.facts(job)
 
     # Asking
 
     def documents(self, delivered: Delivered | None = None) -> list[Json]:
         """The ConfigMap and the Workspace, as they are sent."""
         job = self._job
-        spec = job.spec if delivered is None else replace(job.spec, input=delivered.source)
+        spec = rehearsed(job.spec) if delivered is None else delivered.told_to(job.spec)
         documents = spec.to_documents("kaito", job.dataset.rows if job.dataset else None)
         for document in documents:
             document["metadata"].setdefault("labels", {}).update(self._labels)
-        facts = marks.facts(job, delivered.source if delivered else None)
+        facts = marks.facts(job, (delivered.kept or delivered.source) if delivered else None)
         documents[-1]["metadata"].setdefault("annotations", {}).update(facts)
         return documents
 
@@ -64,7 +62,7 @@ class Submission:
         """What is different from the Workspace that is there; None when there is none."""
         if self._there is None:
             return None
-        return live.difference(self._there, self._job.spec, wanted or self.documents()[-1], self._facts)
+        return live.difference(self._there, self._job, wanted or self.documents()[-1])
 
     def against(self, delivered: Delivered | None = None) -> list[Problem]:
         """What stands against the Workspace that is there. Until the data is delivered, it may come to another place."""
@@ -107,10 +105,8 @@ class Submission:
 
     def _delivered(self, undo: contextlib.ExitStack) -> Delivered | None:
         job = self._job
-        if job.dataset is None:
-            return None
         delivered = deliver(job.dataset, job.spec, client=self._client, target="kaito", on_progress=job.on_progress)
-        for document in delivered.documents:
+        for document in delivered.documents if delivered else ():
             name = document["metadata"]["name"]
             if self._client.find(resource_of(document), name, self._namespace) is None:
                 undo.callback(self._drop_unowned, resource_of(document), name)

@@ -21,6 +21,9 @@ from .line import ExpansionError, Word, expand
 BACKENDS: Final = ("auto", "local", "job", "kaito")
 """`auto`: where a cluster is reachable and asked for, else this machine."""
 
+DRY_RUNS: Final = ("client", "server")
+"""Who checks what is not started: we alone (without a word), or the cluster's server too."""
+
 Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -78,6 +81,11 @@ def _tune_decorators() -> list[Decorate]:
             "a store: s3://, gs://, az://); when not given, the lightest way that fits. Without DF: the data that is there already.",
         ),
         argument("--pull-secret", metavar="SECRET", help="Secret with which the data image is pulled."),
+        argument(
+            "--private-urls",
+            action="store_true",
+            help="Take data from private addresses too, where the cluster allows it.",
+        ),
         argument("--messages-column", metavar="COLUMN", help="Column with conversations."),
         argument("--prompt-column", metavar="COLUMN", help="Column with prompts."),
         argument("--completion-column", metavar="COLUMN", help="Column with completions."),
@@ -102,7 +110,13 @@ def _tune_decorators() -> list[Decorate]:
         argument("--priority-class", metavar="CLASS", help="Priority class of the pod."),
         argument("--pod-template", metavar="FILE", help="YAML that is merged into the pod template, by names."),
         argument_group("this cell"),
-        argument("--dry-run", action="store_true", help="Check all, show what would happen, start nothing."),
+        argument(
+            "--dry-run",
+            nargs="?",
+            choices=DRY_RUNS,
+            metavar="WHERE",
+            help="Check all, show what would happen, start nothing; with --dry-run=server the cluster's server checks it too.",
+        ),
         argument("--yaml", action="store_true", help="Give KAITO's YAML for it, start nothing."),
         argument("--wait", action="store_true", help="Wait for the end; the cell fails when the run does."),
         argument("--strict", action="store_true", help="Take warnings for errors."),
@@ -187,6 +201,10 @@ class _Reading:
         if meant.nargs == 0:
             if equals:
                 self._problem(name, "it takes no value.", "Leave out the = and what follows.")
+        elif meant.nargs == "?":  # its value stands behind an =, the next word is another one
+            given = (equals and self._expanded(name, value)) or _without_value(meant)
+            if not self._allowed(name, given, meant):
+                return
         else:
             if not equals:
                 if not self.words or _is_option(self.words[0]):
@@ -226,6 +244,11 @@ class _Reading:
 
     def _problem(self, path: str, message: str, remedy: str) -> None:
         self.result.problems.append(Problem(path, message, remedy))
+
+
+def _without_value(action: argparse.Action) -> str:
+    """What an option without its value means: the first of its choices."""
+    return str(next(iter(action.choices or ("",))))
 
 
 def _is_option(word: Word) -> bool:

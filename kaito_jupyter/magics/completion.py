@@ -94,7 +94,7 @@ def _at_word(parser: MagicArgumentParser, words: list[Word], fragment: str, sour
             action = table.get(name)
             if action is not None:
                 used.update(() if isinstance(action, argparse._AppendAction) else action.option_strings)
-                waiting = action if action.nargs != 0 and not equals else None
+                waiting = action if action.nargs not in (0, "?") and not equals else None
         elif positionals:
             positionals.pop(0)
             frame = frame or word.text

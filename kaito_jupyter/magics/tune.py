@@ -6,10 +6,10 @@ the option that the user typed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kaito_trainer.contract import Problem
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..run import Plan, Run
     from .kaito_magics import KaitoMagics
 
+T = TypeVar("T")
 _PRESET: Final = "tuning.preset.name"
 TYPED: Final[Mapping[str, str]] = {
     _PRESET: "--preset",
@@ -65,6 +66,13 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
         return YamlText(plan.to_yaml())
     for told in _told(plan):
         magics.say(told)
+    _differs(magics, plan)
+    if arguments.get("dry_run") == "server":
+        rehearsed = _with_options(plan.rehearse)
+        for problem in rehearsed.problems[len(plan.problems) :]:
+            magics.say(f"{problem.severity}: {_renamed(problem)}")
+        magics.say(f"accepted by {rehearsed.accepted_by}; nothing was started.")
+        return rehearsed
     if arguments.get("dry_run"):
         for problem in _against(plan):
             magics.say(f"{problem.severity}: {_renamed(problem)}")
@@ -135,6 +143,8 @@ def _is_file(place: str | None) -> bool:
 def _placement(arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
     """How our own Job is to stand on its cluster, as far as the line says so."""
     said: dict[str, Any] = {n: arguments.get(n) for n in ("image", "queue", "priority_class") if arguments.get(n)}
+    if arguments.get("private_urls"):
+        said["private_urls"] = True
     if gpus := arguments.get("gpus"):
         said["gpus"] = int(gpus) if gpus.isdecimal() else gpus
     if file := arguments.get("pod_template"):
@@ -253,10 +263,34 @@ def _against(plan: Plan) -> list[Problem]:
 
 
 def _started(plan: Plan, magics: KaitoMagics) -> Run:
+    return _with_options(lambda: plan.submit(Telling(magics)))
+
+
+def _with_options(ask: Callable[[], T]) -> T:
+    """What is given back; problems come under the options that were typed."""
     try:
-        return plan.submit(Telling(magics))
+        return ask()
     except SpecError as error:
         raise SpecError([_renamed(p) for p in error.problems]) from error
+
+
+def _differs(magics: KaitoMagics, plan: Plan) -> None:
+    """Show what is different from the run of that name that is there."""
+    if plan.target == "local" or not plan.spec.name:
+        return
+    try:
+        difference = plan.difference()
+    except BackendError:
+        return  # whoever goes on is told why
+    if difference is None:
+        return
+    if not difference:
+        magics.say(f"{plan.spec.name} is there already, and nothing differs.")
+        return
+    from IPython.display import display
+
+    magics.say(f"{plan.spec.name} is there already. What differs:")
+    display(difference)
 
 
 def _renamed(problem: Problem) -> Problem:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
 from kaito_trainer.contract import Problem
 
-from ..backends.base import Backend, TuningJob
+from ..backends.base import Backend, Rehearsing, TuningJob
 from ..backends.choice import choose_backend, target_of
 from ..dataset import Dataset
 from ..errors import BackendError, DatasetError, InputError, SpecError
-from ..spec import DataDestination, DataSource, Placement, Target, TuningSpec, build_spec
+from ..spec import DataDestination, DataSource, Difference, Placement, Target, TuningSpec, build_spec
 from .run import Run
 
 ANOTHER_NAME: Final = 5
@@ -40,6 +40,8 @@ class Plan:
     """Why it goes there, as a sentence."""
     travels: str = ""
     """How the data gets there, as a sentence; empty where it stays or is there already."""
+    accepted_by: str = ""
+    """The server that took its objects for a trial (`rehearse`), without keeping them."""
 
     @property
     def rows(self) -> int | None:
@@ -56,6 +58,29 @@ class Plan:
         """
         return _submitted(self.place(), self, on_progress)
 
+    def rehearse(self) -> Plan:
+        """Have the cluster's server check its objects, and keep none of them. Gives back the plan with `accepted_by`.
+
+        Raises `SpecError` with all that stands against it, by the server's word and ours.
+        """
+        place = self.place()
+        if not isinstance(place, Rehearsing):
+            message = f'the backend "{place.name}" has no server that could be asked.'
+            raise SpecError([Problem("dry_run", message, "Use a plain dry run, or the backend job or kaito.")])
+        found = place.rehearse(self._job(place))
+        if errors := [p for p in found if p.severity == "error"]:
+            raise SpecError(errors)
+        return replace(self, accepted_by=place.server, problems=(*self.problems, *found))
+
+    def difference(self) -> Difference | None:
+        """Where it differs from the run of its name that is there; None when there is none, or the place does not know."""
+        place = self.place()
+        return place.difference(self._job(place)) if self.spec.name and isinstance(place, Rehearsing) else None
+
+    def _job(self, place: Backend) -> TuningJob:
+        spec = self.spec if self.spec.name else self.spec.named([ref.name for ref in place.runs()])
+        return TuningJob(spec, self.dataset, self.total_steps)
+
     def place(self) -> Backend:
         """The backend. Raises `BackendError` when there is no login for it."""
         wanted = self.target if self.backend == "auto" else self.backend
@@ -65,12 +90,15 @@ class Plan:
         steps = "an unknown number of steps" if self.total_steps is None else f"{self.total_steps} steps"
         data = "data of its input" if self.dataset is None else f"{self.dataset.rows} rows ({self.dataset.format})"
         head = f"# {self.spec.method} on {self.spec.preset}: {data}, {steps}, target {self.target}"
-        return "\n".join((head, *(f"# {p.severity}: {p}" for p in self.problems), self.to_yaml()))
+        accepted = [f"# accepted by {self.accepted_by}"] if self.accepted_by else []
+        return "\n".join((head, *accepted, *(f"# {p.severity}: {p}" for p in self.problems), self.to_yaml()))
 
 
 # The overloads say what the two flags change; all else is described below.
 @overload
-def tune(data: Any = None, *, preset: str | Path, dry_run: Literal[True], **options: Any) -> Plan: ...
+def tune(
+    data: Any = None, *, preset: str | Path, dry_run: Literal[True, "client", "server"], **options: Any
+) -> Plan: ...
 @overload
 def tune(data: Any = None, *, preset: str | Path, dry_run: Literal[False] = False, **options: Any) -> Run: ...
 def tune(
@@ -98,7 +126,7 @@ def tune(
     assignments: Sequence[str] = (),
     wait: bool = False,
     strict: bool = False,
-    dry_run: bool = False,
+    dry_run: bool | Literal["client", "server"] = False,
     on_progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Run | Plan:
@@ -114,10 +142,10 @@ def tune(
     our own Job stands on its cluster (`Placement`'s fields: image, gpus, queue, …); `context` which cluster that is.
 
     With `wait` it returns when the run has ended. With `strict` warnings are errors. With `dry_run` nothing is started
-    and the `Plan` comes back. Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
+    and the `Plan` comes back; with `dry_run="server"` the cluster's server has taken its objects for a trial. Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
     """
     found: list[Problem] = []
-    place, target, why = _place(found, backend, context, namespace, dry_run=dry_run)
+    place, target, why = _place(found, backend, context, namespace, dry_run=dry_run not in (False, "server"))
     namespace = namespace or getattr(getattr(place, "client", None), "namespace", None)
     spec = _collect(
         found,
@@ -173,6 +201,8 @@ def tune(
         raise kind(errors)
     steps = spec.total_steps(dataset.rows, target=target) if dataset else None
     plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, travels)
+    if dry_run == "server":
+        return plan.rehearse()
     if dry_run or place is None:
         return plan
     run = _submitted(place, plan, on_progress)
