@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from ..cluster.resources import CONFIG_MAPS, EVENTS, JOBS, NODES, PODS, STORAGE_CLASSES, WORKSPACES, Resource
+from ..cluster.resources import CLAIMS, CONFIG_MAPS, EVENTS, JOBS, NODES, PODS, STORAGE_CLASSES, WORKSPACES, Resource
 
 ROLE: Final = "kaito-jupyter"
 """Name of the Role."""
@@ -52,13 +52,25 @@ RIGHTS: Final = (
         ("get", "list", "watch", "create", "patch", "delete"),
         "our own Jobs as runs, and the Job that KAITO makes of a Workspace",
     ),
-    Right(CONFIG_MAPS, ("get", "create", "patch", "delete"), "a run's configuration and its small data"),
+    Right(
+        CONFIG_MAPS,
+        ("get", "list", "create", "patch", "delete"),
+        "a run's configuration and its small data; list finds data that is there already",
+    ),
     Right(
         PODS,
-        ("list", "watch", "patch", "delete"),
-        "how a run's pods are; patch sets the deadline by which a cancelled one ends, delete removes one that has not begun",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "how a run's pods are; patch sets the deadline by which a cancelled one ends; create is for the pod that takes data "
+        "into a claim",
     ),
     Right(PODS, ("get",), "the log, which is the curve", "log"),
+    Right(
+        PODS,
+        ("get", "create"),
+        "the way into that pod (an exec over a websocket is a get, for newer API servers a create)",
+        "exec",
+    ),
+    Right(CLAIMS, ("get",), "whether a claim is there"),
     Right(EVENTS, ("list",), "why a pod does not start"),
 )
 """In one namespace. Secrets are not in it: they are named, never read."""

@@ -106,7 +106,8 @@ class _Follower:
         told: Status | None = None
         up_to_date = False
         while not stop.is_set():
-            if not up_to_date and self._fetchers.empty() and self._is_up_to_date():
+            # How it stands is part of what there is: a run that has ended must not look alive to who waits for this.
+            if not up_to_date and told is not None and self._fetchers.empty() and self._is_up_to_date():
                 up_to_date = True
                 yield None
             item = self._fetchers.get(TICK)
