@@ -61,9 +61,10 @@ def _config_map(spec: TuningSpec, options: Options, rows: int | None) -> dict[st
 
 def _job(spec: TuningSpec, options: Options) -> dict[str, Any]:
     placement = spec.placement
-    labels = {**spec.labels, **options.labels}
+    labels = {**spec.labels, **placement.labels, **options.labels}
+    notes = {**spec.annotations, **placement.annotations}
     template = {
-        "metadata": {"labels": labels, **({"annotations": dict(spec.annotations)} if spec.annotations else {})},
+        "metadata": {"labels": labels, **({"annotations": notes} if notes else {})},
         "spec": pod.pod_spec(spec, options.image, options.source or spec.input),
     }
     limit = placement.backoff_limit
@@ -86,7 +87,7 @@ def _job(spec: TuningSpec, options: Options) -> dict[str, Any]:
             "name": spec.name,
             "namespace": spec.namespace,
             "labels": labels | queue,
-            "annotations": {**spec.annotations, **options.annotations},
+            "annotations": {**notes, **options.annotations},
         },
         "spec": job_spec,
     }

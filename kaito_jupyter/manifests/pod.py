@@ -26,6 +26,8 @@ USER: Final = 1000
 GRACE: Final = 300
 """Seconds between SIGTERM and SIGKILL: for the step at hand, a checkpoint, the adapter, and its push. Only what needs them
 takes them; a spot node gives less."""
+PUSH: Final = 60
+"""Seconds of them that are left for the push, when several processes save."""
 HOME: Final = "/home/trainer"
 """Models of the hub are cached below it."""
 DATA: Final = f"{MOUNT_ROOT}/{DATA_DIR}"
@@ -125,6 +127,9 @@ class _Pod:
             self._mount("shm", "/dev/shm", {"emptyDir": {"medium": "Memory"}}),
         ]
         env: list[Json] = [{"name": "PYTORCH_CUDA_ALLOC_CONF", "value": "expandable_segments:True"}]
+        if count > 1:
+            # By default torchrun kills what has not saved 30 s after SIGTERM.
+            env.append({"name": "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "value": str(GRACE - PUSH)})
         if secret := self.spec.model_access_secret:
             env.append({"name": TOKEN, "valueFrom": {"secretKeyRef": {"name": secret, "key": TOKEN}}})
         container = self._container(MAIN, command, mounts, env)

@@ -17,10 +17,15 @@ PATH: Final = "placement"
 """Where problems of it are said to be."""
 _SECRET_LIKE: Final = re.compile(r"(TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY)", re.IGNORECASE)
 
+_BARE_SECRET: Final = (
+    "this looks like a secret, and everybody who may read Jobs would see its value.",
+    "Put it into a Secret, and name that with env_from.",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What only the backend `job` reads. Nothing of it reaches a Workspace's fields."""
+    """What only the backend `job` reads (and our own checks: `private_urls`). Nothing of it reaches a Workspace's fields."""
 
     image: str | None = None
     """The trainer's image. None: `KAITO_TRAINER_IMAGE` of the notebook's environment."""
@@ -31,6 +36,10 @@ class Placement:
     queue: str | None = None
     """Kueue's LocalQueue: the label `kueue.x-k8s.io/queue-name`."""
     priority_class: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """On the Job and its pods, as cost centres and policies ask for them."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """The same."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     """Besides those for GPU nodes, as Kubernetes writes them."""
@@ -46,7 +55,8 @@ class Placement:
     keep: int | None = None
     """Seconds for which an ended Job and its log stay (`ttlSecondsAfterFinished`). None: see `manifests.job`."""
     private_urls: bool = False
-    """Whether data may come from private addresses, inside the cluster's network."""
+    """Whether data may come from private addresses, inside the cluster's network. Our own Job then fetches from them; for
+    KAITO it means that the cluster's webhook has the word, which refuses them unless it was told to allow some."""
     pod_template: Mapping[str, Any] = field(default_factory=dict)
     """Merged into the Job's pod template last, as a strategic merge: lists of named things (containers, volumes, env, …)
     are merged by name. The containers are `trainer`, `data-downloader`, `push-check` and `pusher`."""
@@ -94,12 +104,17 @@ class Placement:
                 yield Problem(
                     f"{PATH}.{name}", f"{shown(value)} is not allowed.", f"Use a whole number from {least} on."
                 )
-        for name in ("node_selector", "env", "pod_template"):
+        for name in ("labels", "annotations", "node_selector", "env", "pod_template"):
             if not _is_mapping(value := getattr(self, name)):
                 yield Problem(f"{PATH}.{name}", f"{shown(value)} is no mapping.", "Write {name: value}.")
-        for key, value in self.node_selector.items() if _is_mapping(self.node_selector) else ():
-            if wrong := rules.label_pair(key, value):
-                yield Problem(f"{PATH}.node_selector", *wrong)
+        for name in ("labels", "node_selector"):
+            for key, value in given.items() if _is_mapping(given := getattr(self, name)) else ():
+                if wrong := rules.label_pair(key, value):
+                    yield Problem(f"{PATH}.{name}", *wrong)
+        notes: Mapping[Any, Any] = self.annotations
+        for key, value in notes.items() if _is_mapping(notes) else ():
+            if not isinstance(value, str):
+                yield Problem(f"{PATH}.annotations.{key}", "its value is not text.", "Put it in quotes.")
         yield from self._environment()
         yield from self._template()
 
@@ -112,19 +127,32 @@ class Placement:
             elif not isinstance(value, str):
                 yield Problem(path, "its value is not text.", "Put it in quotes.")
             elif _SECRET_LIKE.search(name):
-                why = "this looks like a secret, and everybody who may read Jobs would see its value."
-                yield Problem(path, why, "Put it into a Secret, and name that with env_from.")
+                yield Problem(path, *_BARE_SECRET)
 
     def _template(self) -> Iterator[Problem]:
         for name in self.pod_template if _is_mapping(self.pod_template) else ():
             if name not in ("metadata", "spec"):
                 path = f"{PATH}.pod_template.{name}"
                 yield Problem(path, "a pod template has metadata and spec only.", "Put it below spec.")
+        spec = self.pod_template.get("spec") if _is_mapping(self.pod_template) else None
+        for part in ("initContainers", "containers"):
+            for container in _entries(spec, part):
+                for variable in _entries(container, "env"):
+                    name = str(variable.get("name"))
+                    if variable.get("value") and _SECRET_LIKE.search(name):
+                        path = f"{PATH}.pod_template.spec.{part}.{container.get('name')}.env.{name}"
+                        yield Problem(path, *_BARE_SECRET)
 
 
 NAMES: Final = tuple(f.name for f in fields(Placement))
 _LISTS: Final = ("image_pull_secrets", "tolerations", "env_from")
 _FIELDS: Final = {f.name: f for f in fields(Placement)}
+
+
+def _entries(place: Any, name: str) -> list[Mapping[str, Any]]:
+    """The mappings in a list that may be anything."""
+    found = place.get(name) if _is_mapping(place) else None
+    return [entry for entry in found if _is_mapping(entry)] if isinstance(found, list | tuple) else []
 
 
 def _is_mapping(value: Any) -> bool:
