@@ -46,6 +46,8 @@ class Case:
     """The log's last lines that are no events, oldest first."""
     retrying: bool
     """Whether an attempt has failed and another one follows."""
+    on_cpu: bool
+    """Whether the model is in the machine's own memory, not in a GPU's."""
     checkpointing: bool
     """Whether activations are computed twice already."""
 
@@ -108,6 +110,7 @@ def gather(state: RunState, spec: TuningSpec, target: Target, *, rows: int | Non
         details=failure.details if failure else (),
         lines=tuple(reversed(list(islice((x for x in reversed(state.output) if not x.startswith(TRACE)), LINES)))),
         retrying=again,
+        on_cpu=state.train_begin.get("device", "cpu" if target == "local" else "") == "cpu" or spec.gpus(target) == 0,
         # KAITO's trainer computes them twice unless it is told otherwise (TRL's default).
         checkpointing=bool(told) or (told is None and (bool(chosen) or target == "kaito")),
     )

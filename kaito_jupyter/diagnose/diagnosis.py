@@ -5,6 +5,7 @@ Whatever comes from a log or a server is cut to a length here, and escaped where
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,11 @@ WIDTH: Final = 400
 """Characters of each."""
 SAME: Final = 100
 """Characters by which two lines are taken for the same."""
+SECRETS: Final = re.compile(
+    r"(://)[^/@\s]+(?=@)|(\?)(?=\S*=)[^\s\"'<>]+|(\bhf_)[A-Za-z0-9]{8,}|\b((?i:bearer|basic) )[A-Za-z0-9+/=_.~-]{8,}"
+    r"|(\beyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+)
+"""What a log line may hold and evidence must not: a login in an address, a signature, a token."""
 WELL: Final = "well"
 """The cause of a run with which nothing is wrong."""
 
@@ -132,11 +138,20 @@ def shown(lines: Any) -> tuple[str, ...]:
     """Lines as evidence: no empty ones, none twice, each cut, and not too many of them."""
     kept: list[str] = []
     for line in lines:
-        text = "".join(c if c.isprintable() else " " for c in str(line)).strip()
+        text = plain(str(line))
         # What a program raised stands in its log too, with its module before it.
         if text and not any(text[:SAME] in other or other[:SAME] in text for other in kept):
             kept.append(text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…")
     return tuple(kept[:EVIDENCE])
+
+
+def plain(text: str) -> str:
+    """Text that steers no terminal and holds nothing that looks like a credential."""
+    return SECRETS.sub(_blank, "".join(c if c.isprintable() else " " for c in text).strip())
+
+
+def _blank(found: re.Match[str]) -> str:
+    return next(f"{name}***" for name in found.groups("") if name)
 
 
 def _value(value: Any) -> str:
@@ -146,4 +161,4 @@ def _value(value: Any) -> str:
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
-__all__ = ["WELL", "Change", "Diagnosis", "Fix", "shown"]
+__all__ = ["WELL", "Change", "Diagnosis", "Fix", "plain", "shown"]

@@ -10,9 +10,12 @@ from ..spec import Target, TuningSpec
 from ..state import RunState, duration
 from ..status import TERMINAL
 from .case import Case, gather
-from .diagnosis import WELL, Diagnosis, shown
+from .diagnosis import WELL, Diagnosis, plain, shown
 from .rules import RULES, Rule
 from .stall import Stall, stalled
+
+NO_CONTACT = "no contact with the cluster"
+"""How a backend says that it hears nothing."""
 
 
 def diagnose(
@@ -33,8 +36,10 @@ def diagnose(
     case = gather(state, spec, target, rows=rows)
     said = "\n".join((case.said, *case.details))
     if case.state in ("Succeeded", "Cancelled"):
-        return Diagnosis(name, WELL, _well(case, state, now), state=case.state)
-    if stuck := stalled(state, now, case.config, heard=heard, written=written):
+        verb = "resume" if case.state == "Cancelled" else ""
+        return Diagnosis(name, WELL, _well(case, state, now), state=case.state, command=_command(name, verb, case))
+    lost = NO_CONTACT in case.place  # then silence is ours
+    if not lost and (stuck := stalled(state, now, case.config, heard=heard, written=written)):
         return _stalled(name, case, stuck)
     for rule in RULES:
         found = _match(rule, case, said)
@@ -79,7 +84,7 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
 
 def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosis:
     words = _Words(case.words() | groups)
-    sentence, remedy = rule.sentence.format_map(words), rule.remedy.format_map(words)
+    sentence, remedy = plain(rule.sentence.format_map(words)), plain(rule.remedy.format_map(words))
     fix = rule.mend(case) if rule.mend is not None and case.failed else None
     if fix is not None:
         does = " and ".join(f"{c.path.split('.')[1]} {c.shown}" for c in fix.changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .mend import known_modules, less_memory
+from .mend import known_modules, less_memory, more_memory
 from .rule import ABSENT, AUTH, SILENT, Rule
 
 FAILURES: Final[tuple[Rule, ...]] = (
@@ -52,7 +52,7 @@ FAILURES: Final[tuple[Rule, ...]] = (
         "The trainer needed more of the machine's own memory (not the GPU's) than there was, and was killed {at}.",
         "Raise the container's memory limit (placement.pod_template), or use a machine with more memory.",
         place=r"OOMKilled|memory ran out and the system killed",
-        mend=less_memory,
+        mend=more_memory,
     ),
     Rule(
         "reboot",
@@ -177,10 +177,10 @@ FAILURES: Final[tuple[Rule, ...]] = (
     Rule(
         "download-refused",
         "The place that {input} is at did not let it be fetched.",
-        "Give a pull secret for a private image, or a signed address for a private file.",
+        "Give a signed address for a private file.",
         kinds=("download",),
         said=AUTH,
-        then="resume --pull-secret SECRET",
+        then="logs",
     ),
     Rule(
         "download-unreachable",

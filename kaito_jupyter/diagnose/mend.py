@@ -6,6 +6,8 @@ computed twice) before what changes it (fewer bits, shorter examples). Each `%ka
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -15,8 +17,14 @@ from ..spec import TuningSpec
 from .case import Case
 from .diagnosis import Change, Fix
 
+TRAINER: Final = "trainer"
+"""The trainer's container in a Job of ours."""
 SHORTEST: Final = 256
 """Tokens below which examples are not cut by us."""
+
+MEMORY: Final = "placement.memory limit"
+"""The path of a change of the memory limit in the pod template, for people."""
+_QUANTITY: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[EPTGMk]?i?)")
 
 Mend = Callable[[Case], Fix | None]
 
@@ -26,6 +34,11 @@ def less_memory(case: Case) -> Fix | None:
     return (
         (_lossless(case) if case.trained else None) or _fewer_bits(case) or (_shorter(case) if case.trained else None)
     )
+
+
+def more_memory(case: Case) -> Fix | None:
+    """More of the machine's memory where the spec limits it; else less need of it, where the model is in that memory."""
+    return _raised(case) or (less_memory(case) if case.on_cpu else None)
 
 
 def known_modules(case: Case) -> Fix | None:
@@ -77,6 +90,23 @@ def _shorter(case: Case) -> Fix | None:
     return _fix(case.spec, [change])
 
 
+def _raised(case: Case) -> Fix | None:
+    """Twice the memory limit that the spec's pod template sets for the trainer."""
+    template = copy.deepcopy(dict(case.spec.placement.pod_template))
+    containers = (template.get("spec") or {}).get("containers") or ()
+    trainer = next((c for c in containers if isinstance(c, dict) and c.get("name") == TRAINER), {})
+    resources = trainer.get("resources") or {}
+    before = (resources.get("limits") or {}).get("memory")
+    amount = _QUANTITY.fullmatch(str(before or ""))
+    if case.target != "job" or amount is None:
+        return None
+    number = 2 * float(amount["number"])
+    after = f"{int(number) if number.is_integer() else number}{amount['unit']}"
+    resources["limits"]["memory"] = after
+    spec = replace(case.spec, placement=replace(case.spec.placement, pod_template=template))
+    return Fix(spec, (Change(MEMORY, before, after, "twice the limit that it went beyond"),))
+
+
 def _fix(spec: TuningSpec, changes: Iterable[Change]) -> Fix | None:
     """The spec with those changes; None when there are none."""
     made = tuple(changes)
@@ -102,4 +132,4 @@ def _with_method(spec: TuningSpec, method: Any) -> TuningSpec:
     return replace(spec, method=method, config=config)
 
 
-__all__ = ["Mend", "changed", "known_modules", "less_memory"]
+__all__ = ["Mend", "changed", "known_modules", "less_memory", "more_memory"]

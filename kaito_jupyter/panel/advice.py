@@ -34,7 +34,7 @@ class Advice:
             # Without word of a step that came live nothing is concluded from silence: clocks differ.
             heard = now if run.heard is None else run.heard
             found = diagnose(state, run.spec, target, name=run.name, now=now, heard=heard)
-            self._found = found if found.command else None
+            self._found = found if found.command and not found.well else None
         return self._found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from kaito_trainer.contract import Problem
 
 from ..diagnose import Diagnosis, Fix, diagnose
+from ..diagnose.diagnosis import shown
 from ..errors import BackendError, SpecError
 from ..status import TERMINAL
 
@@ -25,6 +26,15 @@ def examined(run: Run, reader: Reader) -> Diagnosis:
     if not run.reading and run.state.state not in TERMINAL:
         run.open(CATCH_UP)
     rows, spec = _rows(run), run.spec
+    if run.trouble and run.state.state not in TERMINAL:
+        return Diagnosis(
+            run.name,
+            "no-contact",
+            "The place where it runs does not answer; the run goes on without us.",
+            "Check the network or VPN. What it writes meanwhile is read when there is contact again.",
+            shown([run.trouble]),
+            run.state.state,
+        )
     with run.lock:
         return diagnose(
             run.state,

@@ -113,6 +113,43 @@ def test_target_modules_are_named_by_the_preset_or_found_by_the_trainer(
     assert fixed(found.spec, target, "target-modules", trained=False) is None
 
 
+@pytest.mark.parametrize(("before", "after"), [("96Mi", "192Mi"), ("1.5Gi", "3Gi"), ("1000000000", "2000000000")])
+def test_a_memory_limit_of_the_specs_own_is_doubled(before: str, after: str) -> None:
+    limits = {"memory": before, "cpu": "1"}
+    template = {"spec": {"containers": [{"name": "trainer", "resources": {"limits": limits}}]}}
+    spec = build_spec(
+        preset="a/b", placement={"pod_template": template, "image": "r/t:1"}, output="pvc:o", target="job"
+    )
+    found = oom_killed(spec, "job")
+    assert found is not None
+    assert [str(c) for c in found.changes] == [
+        f"placement.memory limit: {before} → {after}   (twice the limit that it went beyond)"
+    ]
+    assert found.spec.placement.pod_template["spec"]["containers"][0]["resources"]["limits"] == {
+        **limits,
+        "memory": after,
+    }
+    assert limits["memory"] == before
+
+
+def test_the_machines_memory_is_spared_where_the_model_is_in_it() -> None:
+    options = {"per_device_train_batch_size": 4}
+    assert changes(oom_killed(build_spec(preset="a/b", options=options), "local"))[BATCH] == 2
+    on_gpu = build_spec(
+        preset="a/b", placement={"gpus": 1, "image": "r/t:1"}, options=options, output="pvc:o", target="job"
+    )
+    assert oom_killed(on_gpu, "job") is None
+
+
+def oom_killed(spec: TuningSpec, target: Target) -> Fix | None:
+    state = RunState()
+    state.feed(encode(ev.TrainBegin(max_steps=10), seq=1, time=2.0))
+    state.apply(Status("Failed", "trainer needed more memory than its limit allows (OOMKilled)", "killed"))
+    found = diagnose(state, spec, target, name="x", now=9.0)
+    assert found.cause == "oom-killed"
+    return found.fix
+
+
 def test_no_spec_helps_against_what_is_not_in_the_spec() -> None:
     assert fixed(build_spec(preset="a/b"), "local", "gated-model") is None
 

@@ -195,6 +195,34 @@ def test_evidence_is_bounded_and_a_page_gets_it_escaped() -> None:
     assert "\x1b" not in repr(told(*dead("\x1b[31mred\x1b[0m \x07bell", code=1)))
 
 
+def test_no_credential_of_a_log_line_becomes_evidence() -> None:
+    lines = (
+        "curl: (22) https://ada:hunter2@x.example/d.parquet?sig=HIDDEN1&se=2 returned 403",
+        "using token hf_HIDDEN2HIDDEN2 and Authorization: Bearer HIDDEN3HIDDEN3",
+        "eyJHIDDEN4aaaa.eyJHIDDEN4bbbb.HIDDEN4cccc",
+    )
+    status, log = before("data-downloader", *lines)
+    given = spec(input="https://x.example/d.parquet?sig=HIDDEN1")
+    found = told(status, log, given)
+    text = repr(found) + found._repr_html_()
+    assert found.cause == "download-refused"
+    assert "https://x.example/d.parquet" in found.sentence
+    assert "HIDDEN" not in text
+    assert "hunter2" not in text
+
+
+def test_a_run_that_was_cancelled_can_be_resumed() -> None:
+    found = told(Status("Cancelled"), STARTED)
+    assert (found.well, found.command) == (True, "%kaito resume run-1")
+
+
+def test_silence_without_contact_is_no_stall() -> None:
+    state = RunState()
+    state.feed_many(STARTED)
+    state.apply(Status("Running", "no contact with the cluster (timed out); the run goes on without us"))
+    assert diagnose(state, spec(), "kaito", name="x", now=T, heard=0.0).cause == "no-contact"
+
+
 def test_the_text_says_all_in_a_few_lines() -> None:
     found = told(*dead(TRACEBACK, OOM), wanted=spec(method="lora"))
     text = repr(found)

@@ -14,6 +14,7 @@ import pytest
 
 from kaito_jupyter import RunFailed, SpecError, watch
 from kaito_jupyter.diagnose import stalled
+from kaito_jupyter.errors import BackendError
 from kaito_jupyter.run import Run
 
 Start = Callable[..., Run]
@@ -80,3 +81,20 @@ def test_a_closed_run_is_read_again_before_it_is_judged(start: Start, until: Unt
     with pytest.raises(RunFailed):
         late.wait()
     assert until(lambda: run.diagnose().cause == "dataset-malformed")
+
+
+def test_a_place_out_of_reach_is_no_hang(start: Start, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start("--hang", name="reach")
+    until(lambda: len(run.state.series) >= 10)
+    run.close()
+
+    def silent(*_: Any) -> Any:
+        raise BackendError("the server does not answer")
+        yield
+
+    monkeypatch.setattr(run.backend, "follow", silent)
+    run.open()
+    until(lambda: run.trouble)
+    found = run.diagnose()
+    assert (found.cause, found.evidence) == ("no-contact", ("the server does not answer",))
+    run.delete()
