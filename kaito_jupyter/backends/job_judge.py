@@ -54,6 +54,8 @@ class RunJudge:
         job = view.only(JOBS)
         live = job is not None and not cancelled(job) and not job["metadata"].get("deletionTimestamp")
         pods = self._with_lost(view.pods) if live else view.pods
+        if job is not None and p.is_true(job, "Failed"):
+            pods = _to_blame(pods)
         told = View([readable(pod) for pod in pods], view.objects, view.events)
         plain = JobJudge(self.name, self.main, self.met)
         status = plain(told)
@@ -74,7 +76,7 @@ class RunJudge:
             and not status.reason
             and (away := p.taken_away(last))
         ):
-            return replace(status, reason=f"{away}; what there is is being saved", kind="killed")
+            return replace(status, reason=f"{away}; it saves what there is", kind="killed")
         return status
 
     def _with_lost(self, pods: Sequence[Json]) -> list[Json]:
@@ -106,6 +108,13 @@ class RunJudge:
         status = pod.get("status") or {}
         conditions = [*(status.get("conditions") or ()), {"type": "DisruptionTarget", "status": "True", **words}]
         return {**pod, "status": {**status, "conditions": conditions}}
+
+
+def _to_blame(pods: Sequence[Json]) -> list[Json]:
+    """Of a Job that failed: the pods that failed by themselves, else the first that was taken away. It takes later ones away itself."""
+    away = [pod for pod in pods if p.taken_away(pod)]
+    failed = [pod for pod in pods if pod not in away and p.why_ended(pod)[1]]
+    return (failed or away[:1]) if away else [*pods]
 
 
 def of_job_alone(job: Json) -> Status:
@@ -179,7 +188,10 @@ def _cancelled(status: Status, pods: Sequence[Json], main: str) -> Status:
     alive = [c.name for pod in pods for c in p.containers(pod, main) if c.phase == "running"]
     if alive:
         return replace(
-            status, state="Running", reason=f"asked to end; {' and '.join(alive)} saves what there is", kind=""
+            status,
+            state="Running",
+            reason=f"asked to end; {' and '.join(alive)} {'saves' if len(alive) == 1 else 'save'} what there is",
+            kind="",
         )
     waits = status.state not in TERMINAL and any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
     if waits:

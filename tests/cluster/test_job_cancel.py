@@ -83,13 +83,15 @@ def test_while_its_data_comes(job_client: Client, endless: str) -> None:
 
 
 @pytest.mark.train
-def test_while_its_adapter_is_pushed_to_a_registry_that_does_not_answer(
+def test_while_its_adapter_is_not_taken_by_the_registry(
     cluster: Any, job_client: Client, tiny: Path, frame: Any
 ) -> None:
+    """The login that was good before the training is not good after it: the pusher waits for who fetches the adapter."""
     image = f"{cluster.env['KAITO_CLUSTER_AUTH_REGISTRY']}/{job_client.namespace}/adapter:1"
-    nowhere = ["python", "-m", "kaito_trainer", "push", "127.0.0.1:9/adapter:1"]
     template = mounting(tiny)
-    template["spec"]["containers"].append({"name": "pusher", "command": nowhere})
+    template["spec"]["containers"].append(
+        {"name": "pusher", "command": ["python", "-m", "kaito_trainer", "push", image]}
+    )
     run = tune(
         frame, preset=MODEL, backend="job", namespace=job_client.namespace, name="pushes", output=f"image:{image}",
         push_secret=push_secret(job_client, cluster.env["KAITO_CLUSTER_AUTH_FILE"]),
