@@ -91,6 +91,11 @@ def base(path: str, config: TrainingConfig, on: Device) -> Any:
     with _loading(path, "the base model"):
         model = AutoModelForCausalLM.from_pretrained(path, **{k: v for k, v in values.items() if v is not None})
     model.config.use_cache = False
+    if on.type == "cpu" and values["quantization_config"] is not None:
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                # What stays unquantised (embeddings, norms) is a view of the whole file in memory, which stays with it.
+                parameter.data = parameter.data.clone()
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # In evaluation bitsandbytes would repack 4-bit weights for its CPU kernel: with rounded scales, for good, and
