@@ -17,7 +17,7 @@ from ..cluster.connection import Stop
 from ..cluster.judge import attempt
 from ..cluster.refusals import ClusterError
 from ..cluster.resources import PODS
-from ..status import Status
+from ..status import State, Status
 
 LOGS: Final = 20
 """The most logs of live runs that are looked into for one list."""
@@ -59,9 +59,8 @@ class Glance:
         seen = attempt(pod, (), main)
         if seen.state == "Failed":  # the pod lives: what it waits for will not come
             return replace(told, state="Failed", reason=seen.reason, kind=seen.kind, ended=seen.ended)
-        waits = seen.state == "Pending"
-        reason = told.reason or seen.reason
-        return replace(told, state="Pending" if waits else "Running", reason=reason, started=seen.started or told.started)
+        now: State = "Pending" if seen.state == "Pending" else "Running"
+        return replace(told, state=now, reason=told.reason or seen.reason, started=seen.started or told.started)
 
     def tail(self, place: Place, main: str | None) -> tuple[str, ...]:
         """The last lines of the trainer's log; none when nothing is written, or when enough logs were looked into."""

@@ -79,7 +79,7 @@ def test_a_backend_that_cannot_be_reached_does_not_hide_the_others(
         raise BackendError("the server does not answer")
 
     monkeypatch.setattr(away, "records", refuse)
-    monkeypatch.setattr("kaito_jupyter.run.registry.all_backends", lambda: (away, run.backend))
+    monkeypatch.setattr("kaito_jupyter.run.registry.all_backends", lambda namespace: (away, run.backend))
     listed = runs()
     assert [r.name for r in listed] == ["here"]
     assert listed.troubles == ("local: the server does not answer",)
