@@ -97,6 +97,8 @@ class _Follower:
         self._held: dict[str, float] = {}
         """Pods whose lines wait for those of an older pod, and since when."""
         self._final_since: float | None = None
+        self._gone: set[str] = set()
+        """Objects that were deleted, by uid."""
         self._confirmed = False
         """The pods were listed after the end was told: watches run beside each other, and that of the Job may be ahead."""
 
@@ -150,6 +152,7 @@ class _Follower:
                 self._synced.add(watched)
             case Changed(watched, change) if change.kind == "DELETED":
                 self._objects[watched].pop(p.uid(change.object), None)
+                self._gone.add(p.uid(change.object))
             case Changed(watched, change):
                 self._know(watched, change.object)
             case Listed(watched, objects):
@@ -171,10 +174,11 @@ class _Follower:
                 raise error
 
     def _know(self, watched: Watched, item: Json) -> None:
-        """The object is so. A watch that is behind a list tells what was before: that is no news."""
-        known = self._objects[watched].get(p.uid(item))
-        if known is None or p.version(known) <= p.version(item):
-            self._objects[watched][p.uid(item)] = item
+        """The object is so. What is behind (a watch behind a list, or the other way round) tells what was before: no news."""
+        uid = p.uid(item)
+        known = self._objects[watched].get(uid)
+        if uid not in self._gone and (known is None or p.version(known) <= p.version(item)):
+            self._objects[watched][uid] = item
 
     def _lines(self, item: Read) -> Iterator[Lines]:
         key, chunk = item
