@@ -17,7 +17,7 @@ own backend needs none of this: there the file lies in the run's folder.
 """
 
 from .again import again
-from .deliver import Delivered, deliver
+from .deliver import Delivered, deliver, rehearsed
 from .route import Route, route
 
-__all__ = ["Delivered", "Route", "again", "deliver", "route"]
+__all__ = ["Delivered", "Route", "again", "deliver", "rehearsed", "route"]

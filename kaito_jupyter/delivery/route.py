@@ -56,7 +56,12 @@ def route(dataset: Dataset, spec: TuningSpec) -> Route:
         source = replace(source, path=_file(source.path, dataset))
         return Route("volume", source, f"The data goes into the claim {claim}, as {source.path}.")
     if source.urls:
-        return Route("url", source, _url_note(source))
+        if source.store is None:
+            what = "nothing can be put at an http address."
+            remedy = "Name a folder in a store (s3://, gs://, az://), or leave out the DataFrame if the data is there already."
+            raise SpecError([Problem("tuning.input.urls", what, remedy)])
+        url = object_of(source.store, dataset)
+        return Route("url", replace(source, urls=(url,)), f"The data goes to {url}, and the pod gets a signed address.")
     return _lightest(dataset, spec)
 
 
@@ -96,6 +101,12 @@ def beside(reference: str) -> str:
     return f"{folder}{slash}{name.partition(':')[0]}-data"
 
 
+def object_of(url: str, dataset: Dataset) -> str:
+    """The file's own address in a store: a folder for each content, unless the user names the file."""
+    url = url.rstrip("/")
+    return url if url.endswith(FILES) else f"{url}/{short(dataset)}/{TRAIN_FILE}"
+
+
 def claim_of(place: Any) -> str | None:
     """The claim's name of a source or a destination; None when it is no claim."""
     claim = (place.volume_source or {}).get("persistentVolumeClaim") or {}
@@ -124,8 +135,4 @@ def _file(place: str | None, dataset: Dataset) -> str:
     return place if place.endswith(FILES) else f"{place}/{short(dataset)}/{TRAIN_FILE}"
 
 
-def _url_note(source: DataSource) -> str:
-    return f"The data goes to {' '.join(source.urls)}."
-
-
-__all__ = ["LARGEST", "Route", "Way", "beside", "claim_of", "host_of", "route", "tagged"]
+__all__ = ["LARGEST", "Route", "Way", "beside", "claim_of", "host_of", "object_of", "route", "tagged"]

@@ -199,7 +199,10 @@ def tune(
         bad_data = dataset is None and data is not None
         kind = InputError if bad_data and bad_spec else DatasetError if bad_data else SpecError
         raise kind(errors)
-    steps = spec.total_steps(dataset.rows, target=target) if dataset else None
+    limit = spec.config.TrainingArguments.max_steps
+    limited = isinstance(limit, int) and limit > 0  # then the number of rows does not matter
+    rows = dataset.rows if dataset else 0 if limited else None
+    steps = None if rows is None else spec.total_steps(rows, target=target)
     plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, travels)
     if dry_run == "server":
         return plan.rehearse()

@@ -136,8 +136,9 @@ def _input(spec: TuningSpec, target: Target) -> Iterator[Problem]:
             "the local backend trains on data of this machine.",
             "Give a DataFrame or a file: pandas reads most addresses, for example pd.read_parquet(url).",
         )
-    for i, url in enumerate(source.urls):
-        yield from _told(f"{path}.urls[{i}]", rules.url(url, public=target == "kaito"))
+    public = target == "kaito" and not spec.placement.private_urls
+    for i, url in enumerate(source.urls if source.store is None else ()):
+        yield from _told(f"{path}.urls[{i}]", rules.url(url, public=public))
     if source.image is not None:
         yield from _told(f"{path}.image", rules.image(source.image))
     for i, secret in enumerate(source.image_pull_secrets):

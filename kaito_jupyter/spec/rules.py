@@ -109,7 +109,8 @@ def url(address: Any, *, public: bool = True) -> Wrong:
     if host in METADATA_HOSTS:
         return f"{shown(address)} is a cloud's metadata service.", elsewhere
     if kind := _closed(host):
-        return f"{shown(address)} is a {kind} address.", elsewhere
+        allowed = " Where the cluster allows this one, say so with --private-urls." if kind == "private" else ""
+        return f"{shown(address)} is a {kind} address.", elsewhere + allowed
     return None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-SOURCE_FORMS: Final = "image:REF, pvc:CLAIM[/FILE], https://…, or a file of this machine"
+SOURCE_FORMS: Final = "image:REF, pvc:CLAIM[/FILE], https://…, s3://…, or a file of this machine"
+STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "memory")
+"""Schemes of object stores: what lies there is signed for the pod, and data can be put there. The last two sign nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class DataSource:
     """
 
     urls: tuple[str, ...] = ()
-    """Public http or https addresses of data files."""
+    """Public http or https addresses of data files; or one address in an object store (`s3://…`), which we sign."""
     image: str | None = None
     """An image with the data below `/data`."""
     image_pull_secrets: tuple[str, ...] = ()
@@ -33,6 +35,12 @@ class DataSource:
     def delivered(self) -> bool:
         """Whether the data is here (a DataFrame, or `path`) and travels with the run."""
         return not self.urls and self.image is None and self.volume_source is None
+
+    @property
+    def store(self) -> str | None:
+        """The address in an object store, when the data is there or goes there; None otherwise."""
+        url = self.urls[0] if len(self.urls) == 1 else ""
+        return url if isinstance(url, str) and url.partition("://")[0].lower() in STORES else None
 
 
 @dataclass(frozen=True, slots=True)

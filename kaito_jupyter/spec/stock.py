@@ -143,7 +143,7 @@ def _modules(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
 
 
 def _data(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
-    dataset, urls = config.DatasetConfig, spec.input.urls
+    dataset, urls = config.DatasetConfig, spec.input.urls if spec.input.store is None else ()
     for name in ("context_column", "response_column", "messages_column"):
         if getattr(dataset, name) is not None:
             yield Problem(
