@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from api_server import Answer, ApiServer, Request
 from kube_objects import ENDED_AT, ended, job, pod, running
 
+from kaito_jupyter.cluster import follow as follow_module
 from kaito_jupyter.cluster.client import Client
 from kaito_jupyter.cluster.follow import follow, snapshot
 from kaito_jupyter.cluster.judge import JobJudge
@@ -29,6 +31,9 @@ class Cluster:
         """What one list after the other says; the last for ever."""
         self.logs: dict[str, list[str]] = {}
         self.behind = threading.Event()
+        self.deleted: list[Json] = []
+        """Pods whose end the watch tells at once, before any second list has come."""
+        self._told = threading.Event()
         server.answer = self
 
     def __call__(self, request: Request) -> Answer:
@@ -38,12 +43,20 @@ class Cluster:
             text = "".join(f"2026-11-24T13:44:{i:02d}.000000000Z {line}\n" for i, line in enumerate(lines, 10))
             return Answer(pieces=[text.encode()] if text else [])
         if request.query.get("watch"):
-            return Answer(pieces=[], hold=self.behind)
+            pieces = []
+            if request.path.endswith("/pods"):
+                events = [{"type": "DELETED", "object": versioned(pod, 9)} for pod in self.deleted]
+                pieces = [json.dumps(event).encode() + b"\n" for event in events]
+                threading.Timer(0.5, self._told.set).start()
+            return Answer(pieces=pieces, hold=self.behind)
         jobs = request.path.endswith("/jobs")
         if jobs:
             items = self.jobs
         else:
-            items = self.lists_of_pods.pop(0) if len(self.lists_of_pods) > 1 else self.lists_of_pods[0]
+            first = len(self.lists_of_pods) > 1
+            items = self.lists_of_pods.pop(0) if first else self.lists_of_pods[0]
+            if not first and self.deleted:
+                self._told.wait(30)
         return Answer(body={"items": copy.deepcopy(items), "metadata": {"resourceVersion": "7"}})
 
 
@@ -87,6 +100,18 @@ def test_a_pod_that_no_watch_told_of_is_read_before_the_end(cluster: Cluster, cl
     lines, statuses = followed(client)
     assert lines == ["all that there is"]
     assert statuses[-1].started is not None
+
+
+def test_a_list_that_is_behind_brings_no_pod_back(
+    cluster: Cluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow_module, "DRAIN", 10_000.0)
+    alive = versioned(pod(main=running()), 3)
+    cluster.jobs = [versioned(job("Failed", reason="DeadlineExceeded"), 6)]
+    cluster.lists_of_pods = [[alive], [alive]]
+    cluster.deleted = [alive]
+    _, statuses = followed(client)
+    assert (statuses[-1].state, statuses[-1].reason) == ("Failed", "the Job took longer than its deadline")
 
 
 def test_a_snapshot_asks_for_the_pods_last(cluster: Cluster, client: Client, server: ApiServer) -> None:
