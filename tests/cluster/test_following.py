@@ -130,6 +130,8 @@ def test_a_log_that_is_rotated_goes_on_and_what_is_lost_is_told(client: Client, 
     client.apply(job("rotated", image, python(code)))
     with Following(client, "rotated") as followed:
         followed.end()
+    odd = [line[:200] for line in followed.lines() if not line.startswith("line ") or not line.endswith(" " + "x" * 90)]
+    assert odd == []
     numbers = [int(line.split()[1]) for line in followed.lines()]
     assert numbers == sorted(set(numbers)), "none twice, none out of order"
     assert numbers[-1] == 119_999
