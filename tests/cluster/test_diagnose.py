@@ -7,6 +7,7 @@ is given, as a real one would: a spec that is not mended fails again.
 from __future__ import annotations
 
 import base64
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_jobs import push_secret
 
+from kaito_jupyter import tune
 from kaito_jupyter.backends.base import TuningJob
+from kaito_jupyter.backends.job import JobBackend
 from kaito_jupyter.backends.kaito import KaitoBackend
 from kaito_jupyter.backends.marks import RESUMED_FROM
 from kaito_jupyter.cluster import pods as p
@@ -160,8 +164,6 @@ def test_a_download_that_fails_is_named_while_it_is_tried_again(
 def test_a_hang_is_named_once_the_silence_is_long(
     backend: KaitoBackend, spec: TuningSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setattr(sys.modules[stalled.__module__], "FLOOR", WINDOW)
     run = start(backend, noted(spec, fail="hang"))
     found, when = named(run, "stall")
@@ -217,3 +219,33 @@ def fails_if(cluster: Any, spec: TuningSpec, fail: str, words: str) -> TuningSpe
     trainer = f"exec {folder}/venv/bin/python {folder}/pod/trainer.py --preset {spec.preset} --gpus 1 --steps {STEPS}"
     command = f'grep -q "{words}" /mnt/config/training_config.yaml && fail={fail} || fail=; {trainer} --fail "$fail"'
     return noted(spec, command=command)
+
+
+def test_a_job_of_ours_that_no_node_takes_is_named_and_resumed_with_the_data_that_was_sent(
+    cluster: Any, job_client: Client, frame: Any
+) -> None:
+    registry = cluster.env["KAITO_CLUSTER_AUTH_REGISTRY"]
+    secret = push_secret(job_client, cluster.env["KAITO_CLUSTER_AUTH_FILE"])
+    run = tune(
+        frame, preset="HuggingFaceTB/SmolLM2-135M-Instruct", backend="job", namespace=job_client.namespace, name="mine",
+        output=f"image:{registry}/{job_client.namespace}/adapter:1", push_secret=secret, placement={"gpus": 64},
+    )  # fmt: skip
+    found, _ = named(run, "no-gpu")
+    assert (found.state, found.command) == ("Pending", "%kaito delete mine --yes")
+    assert found.sentence == "No node has 64 free GPU(s) for the pod."
+    assert any("Insufficient nvidia.com/gpu" in line for line in found.evidence)
+    run.close()
+
+    there = JobBackend(client=job_client)
+    old = Run(there, there.find("mine")).open(20)
+    with pytest.raises(SpecError, match="mine is alive"):
+        old.resume()
+    again = old.resume(end=True)
+    assert again.spec.annotations == {RESUMED_FROM: "mine"}
+    assert (again.name, again.rows) == ("mine-2", run.rows)
+    (data,) = [o for o in job_client.list(CONFIG_MAPS)[0] if o.get("binaryData")]
+    assert {o["name"] for o in data["metadata"]["ownerReferences"]} == {"mine", "mine-2"}
+    with pytest.raises(RunFailed, match="cancelled"):
+        old.wait(LONG)
+    again.delete()
+    old.delete()
