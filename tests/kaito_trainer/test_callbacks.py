@@ -26,7 +26,9 @@ class Loop:
         self.control = SimpleNamespace(
             should_save=False, should_training_stop=False, should_evaluate=True, should_log=False
         )
-        self.args = SimpleNamespace(output_dir="/out", eval_on_start=False, eval_strategy="no", world_size=1, max_steps=-1)
+        self.args = SimpleNamespace(
+            output_dir="/out", eval_on_start=False, eval_strategy="no", world_size=1, max_steps=-1
+        )
 
     def call(self, name: str, **kwargs: Any) -> None:
         getattr(self.callback, name)(self.args, self.state, self.control, **kwargs)

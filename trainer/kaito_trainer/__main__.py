@@ -79,7 +79,11 @@ def train(file: Path, places: Places) -> int:
         results.prepare(output)
         with locked(output) if rank_zero else contextlib.nullcontext():
             emit.copy_to(output)
-            if (end := results.is_over(output)) and told(output).unfinished and os.environ.get("WORLD_SIZE", "1") == "1":
+            if (
+                (end := results.is_over(output))
+                and told(output).unfinished
+                and os.environ.get("WORLD_SIZE", "1") == "1"
+            ):
                 emit(TrainEnd(**end))  # all was done but to say so
                 return 0
             if rank_zero:

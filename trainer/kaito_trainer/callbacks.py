@@ -107,7 +107,8 @@ class EventCallback(TrainerCallback):
         """A step may take minutes, and who asks to end waits for half of one: this step will be made again."""
         self._notice(control)
         if self._stop.asked:
-            control.should_save, control.should_training_stop = state.global_step > 0, True
+            step, control.should_training_stop = state.global_step, True
+            control.should_save = step > 0 and not self._is_written(step)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._stop.asked:

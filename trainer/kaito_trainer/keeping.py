@@ -39,9 +39,12 @@ class Keeping(Halving):
         self.seconds = 0.0
         """The training's time before this start."""
         self._begun = time.monotonic()
-        self._before_step: tuple[Any, Any] | None = None  # generators and loss, where a step has several batches
+        # Where a step has several batches, it may be left halfway: the generators at the end of the step before (an epoch
+        # that begins draws from them), and generators and loss at its own beginning.
+        self._after_step: tuple[Any, ...] | None = None
+        self._before_step: tuple[tuple[Any, ...], Any] | None = None
         self._counted: tuple[int, dict[str, int]] = (0, {})
-        self.add_callback(_Restoring(self))
+        self.add_callback(_Beside(self))
 
     def restore(self) -> None:
         """Go on counting where the checkpoint's loop was."""
@@ -81,8 +84,8 @@ class Keeping(Halving):
             super()._save_checkpoint(model, trial)
             return
         if 0 < len(self._made) < self._of_step and self._before_step is not None:
-            generators, loss = self._before_step
-            set_generators(generators)
+            drawn, loss = self._before_step
+            set_generators(self._after_step or drawn)
             self._tr_loss.copy_(loss)
             self._total_train_tokens = self._counted[0]
             self.model.zero_grad()
@@ -128,6 +131,11 @@ class Keeping(Halving):
         finally:
             set_generators(before)
 
+    def after_step(self) -> None:
+        """A step was made."""
+        if self.args.gradient_accumulation_steps > 1:
+            self._after_step = generators()
+
     def before_step(self) -> None:
         counted = {name: len(values) for name, values in self._metrics["train"].items()}
         self._counted = (self._total_train_tokens, counted)
@@ -140,14 +148,17 @@ class Keeping(Halving):
             del values[counted.get(name, 0) :]
 
 
-class _Restoring(TrainerCallback):
-    """Hugging Face's loop sets its counters to nothing right before this is called."""
+class _Beside(TrainerCallback):
+    """The trainer's own ear in Hugging Face's loop, which sets its counters to nothing right before `on_train_begin`."""
 
     def __init__(self, trainer: Keeping) -> None:
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer.restore()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer.after_step()
 
 
 def generators() -> tuple[Any, ...]:

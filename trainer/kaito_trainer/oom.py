@@ -185,7 +185,7 @@ class Halving(SFTTrainer):
         """The failure that says how long a row would fit."""
         width = self._tried["input_ids"].shape[-1]
         fits, fails = 0, width
-        while fails - fits > max(SHORTEST, width // 16):
+        while fails - fits > max(1, width // 32):
             middle = (fits + fails) // 2
             if self._fits(model, pieces.shortened(self._tried, middle), whole):
                 fits = middle
