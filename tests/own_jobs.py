@@ -102,7 +102,7 @@ def pods_of(client: Client, name: str) -> list[dict[str, Any]]:
 
 def left_of(client: Client) -> list[str]:
     """What is in the namespace besides what every namespace has and what the user made."""
-    usual = ("kube-root-ca.crt", "push")
+    usual = ("kube-root-ca.crt", "push", "hub")
     found = [
         f"{r.plural}/{o['metadata']['name']}" for r in (JOBS, PODS, CONFIG_MAPS, SECRETS) for o in client.list(r)[0]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -78,6 +79,21 @@ def test_a_trainer_that_is_killed_is_named_and_its_pusher_leaves(
     # The sidecar sees the free lock, and the Job ends, though nobody looks after it.
     until(lambda: condition(job_client.get(JOBS, "killed"), "Failed"), LONG)
     assert run.history.index[0] == 1
+
+
+def test_a_login_that_may_not_push_is_told_before_the_training(
+    cluster: Any, job_client: Client, start: Start, tmp_path: Path
+) -> None:
+    registry = cluster.env["KAITO_CLUSTER_AUTH_REGISTRY"]
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {registry: {"username": "kaito", "password": "wrong"}}}))
+    image = f"image:{registry}/{job_client.namespace}/adapter:1"
+    run = start("refused", output=image, push=push_secret(job_client, str(tmp_path / "config.json")))
+    until(lambda: run.done, LONG)
+    assert named(run) == "registry-auth"
+    assert "push-check" in run.state.reason
+    assert not len(run.history)
+    (pod,) = pods_of(job_client, "refused")
+    assert "waiting" in pod["status"]["containerStatuses"][0]["state"]
 
 
 def test_too_little_memory_is_named(job_client: Client, start: Start) -> None:

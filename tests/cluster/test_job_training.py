@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from traitlets.config import Config
 
 from kaito_jupyter import tune, watch
 from kaito_jupyter.cluster.client import Client
-from kaito_jupyter.cluster.resources import CONFIG_MAPS
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS
 from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.demo import docstring_pairs, smollm2
 
@@ -90,15 +91,18 @@ def test_a_volume_becomes_a_volume_through_the_trainer_alone(job_client: Client,
     (data / "in").mkdir()
     Dataset.read(frame).write(data / "in" / "mine.parquet")
     (data / "in" / "mine.parquet").chmod(0o644)
+    hub = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"HF_TOKEN": "hf_canary"}}
+    client.create(hub)
     run = tune(
-        preset=MODEL, backend="job", namespace=client.namespace, name="volumes",
-        input="pvc:data/in/mine.parquet", output="pvc:results", placement={"pod_template": mounting(tiny), "env": PLAIN},
-        max_steps=3, batch_size=2, learning_rate=1e-2,
+        preset=MODEL, backend="job", namespace=client.namespace, name="volumes", model_access_secret="hub",
+        input="pvc:data/in/mine.parquet", output="pvc:results", max_steps=3, batch_size=2, learning_rate=1e-2,
+        placement={"pod_template": mounting(tiny), "env": PLAIN, "env_from": ["hub"], "queue": "research"},
     )  # fmt: skip
     run.wait(LONG)
     (pod,) = pods_of(client, "volumes")
     assert not pod["spec"].get("initContainers")
     assert [c["name"] for c in pod["spec"]["containers"]] == ["trainer"]
+    assert "hf_canary" not in json.dumps([pod, client.get(JOBS, "volumes")])
     assert run.adapter == "pvc:results"
     assert list(run.history.index) == [1, 2, 3]
     assert peft_loads(results, tiny)
@@ -130,7 +134,8 @@ def test_two_processes_that_are_cancelled_in_training_save_and_push(
     found = oci.Image(image, auth_files=(Path(auth),))
     assert run.adapter == f"{image}@{found.digest()}"
     found.pull(tmp_path / "pulled")
-    assert peft_loads(tmp_path / "pulled" / "data", tiny)
+    names = {file.name for file in (tmp_path / "pulled" / "data").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= names
     (pod,) = pods_of(client, "two")
     trainer = pod["spec"]["containers"][0]
     assert trainer["command"][:3] == ["python", "-m", "torch.distributed.run"]
