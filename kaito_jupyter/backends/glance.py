@@ -21,9 +21,9 @@ from ..status import State, Status
 
 LOGS: Final = 20
 """The most logs of live runs that are looked into for one list."""
-TAIL: Final = 40
+TAIL: Final = 60
 """Lines of each."""
-BYTES: Final = 256 * 1024
+BYTES: Final = 1 << 20
 PATIENCE: Final = 5.0
 """Seconds that one log's end may take."""
 ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
