@@ -96,6 +96,7 @@ def _job(spec: TuningSpec, options: Options) -> dict[str, Any]:
 def _failure_rules() -> list[dict[str, Any]]:
     """The first rule that fits counts. Source: batch/v1 `PodFailurePolicy`."""
     disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    # 1: an error that was told; 130 and 143: ended by its user. What is left (137, 139, …) counts for the backoff limit.
+    # 1: an error that was told; 130 and 143: ended by its user. What is left (137, 139, …) counts for the backoff limit, and
+    # so does a killed trainer whose sidecar left with `NO_TRAINER`: the rule looks at all containers.
     codes = {"operator": "In", "values": [1, 130, 143]}
     return [disrupted, {"action": "FailJob", "onExitCodes": codes}]

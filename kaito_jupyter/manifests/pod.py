@@ -101,9 +101,10 @@ class _Pod:
         containers = [self._trainer()]
         if output.image is not None:
             mounts = [self._results(), self._push_login()]
-            containers.append(
-                self._container(PUSHER, [*MODULE, "push", "--results", self.results, *self._push()], mounts)
-            )
+            command = [*MODULE, "push", "--results", self.results, *self._push()]
+            # For the command that fetches an adapter out of the pod, when it cannot be pushed.
+            where = [_field("POD_NAMESPACE", "metadata.namespace"), _field("POD_NAME", "metadata.name")]
+            containers.append(self._container(PUSHER, command, mounts, where))
         return init, containers
 
     def volumes(self) -> list[Json]:
@@ -202,6 +203,11 @@ class _Pod:
         name = name[:63].replace(".", "-").rstrip("-")
         self._volumes.setdefault(name, dict(source))
         return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
+
+
+def _field(name: str, path: str) -> Json:
+    """A variable with something of the pod itself."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _nodes(spec: TuningSpec) -> tuple[Json, Json]:

@@ -18,7 +18,7 @@ import pytest
 from registries import Registry, login_file, serving, with_password
 
 from kaito_trainer.contract import Event, decode
-from kaito_trainer.contract.names import ADAPTER_FILES, EVENTS_FILE, LOCK_FILE
+from kaito_trainer.contract.names import ADAPTER_FILES, EVENTS_FILE, LOCK_FILE, NO_TRAINER
 from kaito_trainer.oci import Image
 
 PATIENT = 120.0
@@ -210,7 +210,7 @@ def test_a_killed_trainer_makes_the_pusher_leave_with_an_error(beside: Beside, r
         pusher.wait(1.0)  # it waits as long as the trainer lives
     trainer.kill()
     code, found, _ = ended(pusher)
-    assert code == 1
+    assert code == NO_TRAINER
     assert [e.data["kind"] for e in found] == ["killed"]
     assert "ended without completing" in found[0].data["message"]
     assert Image(f"{registry.host}/adapters/killed:v1").digest() is None
@@ -219,7 +219,7 @@ def test_a_killed_trainer_makes_the_pusher_leave_with_an_error(beside: Beside, r
 def test_a_trainer_that_told_why_it_failed_is_not_talked_over(beside: Beside, registry: Registry) -> None:
     beside.trainer("fails").communicate(timeout=PATIENT)
     code, _, output = ended(beside.pusher(f"{registry.host}/adapters/failed:v1"))
-    assert (code, output) == (1, "")
+    assert (code, output) == (NO_TRAINER, "")
 
 
 def test_what_a_trainer_saved_that_was_asked_to_end_is_pushed(beside: Beside, registry: Registry) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from .contract.events import Error, Phase
-from .contract.names import ADAPTER_FILES, DATA_DIR, MOUNT_ROOT, RESULTS_DIR
+from .contract.names import ADAPTER_FILES, DATA_DIR, MOUNT_ROOT, NO_TRAINER, RESULTS_DIR
 from .emit import Emitter
 from .failures import Failure, explain
 
@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line says. Returns the exit code: 0 done, 1 failed (an `error` event has said why)."""
+    """Do what the command line says. Returns the exit code: 0 done, 1 failed (an `error` event has said why), `NO_TRAINER`."""
     emit = Emitter(sys.stdout)
     try:
         if options.command == "download":
@@ -116,11 +116,11 @@ def _push(options: argparse.Namespace, emit: Emitter) -> int:
     asked = _note_when_asked()
     try:
         wait_for_completion(results, asked=asked)
-    except Failure:
+    except Failure as failure:
         if not asked() or not all((results / name).is_file() for name in ADAPTER_FILES):
-            if told(results):
-                return 1  # the trainer's own reason stands
-            raise
+            if not told(results):  # else the trainer's own reason stands
+                emit(explain(failure))
+            return NO_TRAINER
     emit.copy_to(results)
     adapter(results)
     deadline = time.monotonic() + PATIENCE

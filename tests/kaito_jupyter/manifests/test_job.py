@@ -11,6 +11,7 @@ import yaml
 
 from kaito_jupyter.manifests import Options, job
 from kaito_jupyter.spec import TuningSpec, build_spec
+from kaito_trainer.contract.names import NO_TRAINER
 
 IMAGE = "registry.example.com/trainer:1"
 ADAPTER = "registry.example.com/team/adapter:1"
@@ -58,6 +59,7 @@ def test_data_and_adapter_elsewhere_take_three_containers_and_a_check_that_share
     ]  # fmt: skip
     assert main["command"] == ["python", "-m", "kaito_trainer", "train", "--config", "/mnt/config/training_config.yaml"]
     assert pusher["command"][3:6] == ["push", "--results", "/mnt/results"]
+    assert named(pusher["env"])["POD_NAMESPACE"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
     shared = {"data": {"name": "data", "emptyDir": {}}, "results": {"name": "results", "emptyDir": {}}}
     assert shared.items() <= named(found["volumes"]).items()
     places = {c["name"]: {m["name"]: m["mountPath"] for m in c["volumeMounts"]} for c in (downloader, main, pusher)}
@@ -236,7 +238,8 @@ def test_what_the_cluster_took_is_tried_again_and_what_the_trainer_refused_is_no
     assert new["backoffLimit"] > 0
     assert [rule["action"] for rule in new["podFailurePolicy"]["rules"]] == ["Ignore", "FailJob"]
     assert 1 in new["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
-    assert 137 not in new["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
+    # A killed trainer (137) is tried again, and what its sidecar leaves with must not forbid it.
+    assert not {137, NO_TRAINER} & {*new["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]}
     assert "activeDeadlineSeconds" not in old
     said = made(placement={"backoff_limit": 5, "deadline": 3600, "keep": 60})["spec"]
     assert (said["backoffLimit"], said["activeDeadlineSeconds"], said["ttlSecondsAfterFinished"]) == (5, 3600, 60)

@@ -35,5 +35,8 @@ RUN_FILE: Final = "kaito_run.json"
 LOCK_FILE: Final = "trainer.lock"
 """The trainer holds an flock on it in the output directory while it lives."""
 
+NO_TRAINER: Final = 3
+"""Exit code of the sidecar when it leaves because the trainer is gone: how that one ended says whether to try again."""
+
 ADAPTER_FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 """PEFT's adapter, and the only files in the image that KAITO's inference loads."""
