@@ -172,7 +172,7 @@ class KaitoBackend:
 
     def adapter(self, ref: RunRef) -> str | None:
         document = self._get(ref)
-        if of_workspace(document).state != "Succeeded":
+        if self.status(ref).state != "Succeeded":  # not by the Workspace alone: it is told later than the Job
             return None
         output = document["tuning"]["output"]
         if image := output.get("image"):

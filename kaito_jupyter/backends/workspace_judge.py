@@ -19,6 +19,7 @@ from . import marks
 
 Json = Mapping[str, Any]
 
+UNSEEN: Final = "waiting for KAITO to take up a change"
 REVISION: Final = "workspace.kaito.io/revision"
 """KAITO's annotation of a Workspace and its Job: grows with each change of the spec."""
 
@@ -55,7 +56,11 @@ class WorkspaceJudge:
             return Status("Running", "the Workspace is being deleted", created=created, revision=number)
         if job is None or job["metadata"].get("deletionTimestamp"):
             return before_job(workspace)
-        return replace(of_job(job, view, self.main), created=created, revision=number)
+        status = replace(of_job(job, view, self.main), created=created, revision=number)
+        if status.state == "Succeeded" and is_unseen(workspace):
+            # Somebody has changed the Workspace: this Job is the last revision's, and KAITO will delete it.
+            return replace(status, state="Running", ended=None, reason=UNSEEN)
+        return status
 
     def belongs(self, pod: Json, view: View) -> bool:
         """Whether a pod is one of the present revision's: another one's lines are no part of this curve."""
@@ -89,9 +94,8 @@ def of_workspace(workspace: Json) -> Status:
     state = told.get("state")
     known = Status("Pending", created=p.created(workspace), revision=run_revision(workspace))
     done = p.condition(workspace, "WorkspaceSucceeded") or {}
-    seen = done.get("observedGeneration")
-    if state in ("Succeeded", "Failed") and seen is not None and seen < workspace["metadata"].get("generation", 0):
-        return replace(known, reason="waiting for KAITO to take up its change")  # the state is the last revision's
+    if state in ("Succeeded", "Failed") and is_unseen(workspace):
+        return replace(known, reason=UNSEEN)  # the state is the last revision's
     when = p.seconds(done.get("lastTransitionTime"))
     if state == "Succeeded":
         return replace(known, state="Succeeded", ended=when)
@@ -101,6 +105,12 @@ def of_workspace(workspace: Json) -> Status:
     if state == "Running":
         return replace(known, state="Running", started=p.seconds(started.get("lastTransitionTime")))
     return replace(known, reason=why_waiting(workspace))
+
+
+def is_unseen(workspace: Json) -> bool:
+    """Whether what the Workspace says of its success is older than what it asks for."""
+    seen = (p.condition(workspace, "WorkspaceSucceeded") or {}).get("observedGeneration")
+    return seen is not None and seen < workspace["metadata"].get("generation", 0)
 
 
 def why_waiting(workspace: Json) -> str:

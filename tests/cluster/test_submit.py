@@ -279,6 +279,20 @@ def test_a_changed_output_is_revision_two_of_the_same_run(
     other.close()
 
 
+def test_a_change_by_somebody_else_is_the_next_revision_too(
+    backend: KaitoBackend, client: Client, spec: TuningSpec
+) -> None:
+    first = noted(spec, steps=10)
+    ref = backend.submit(TuningJob(first, data(), 10))
+    Run(backend, ref, spec=first).wait(LONG)
+    image = elsewhere(first, "2").output.image
+    client.patch(WORKSPACES, ref.name, {"tuning": {"output": {"image": image}}})
+    again = Run(backend, ref)
+    again.wait(LONG)
+    assert (again.revision, again.state.state, again.adapter) == (2, "Succeeded", image)
+    assert (curve(again), again.state.global_step) == (list(range(1, 11)), 10)
+
+
 def test_who_watches_sees_the_next_revision_begin_and_no_step_of_the_last(
     cluster: Any, backend: KaitoBackend, spec: TuningSpec
 ) -> None:
