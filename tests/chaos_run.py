@@ -56,10 +56,11 @@ while not (word == 'end' and len(logs) >= {least}) and time.monotonic() - began 
             pass
     if word == 'burst':
         for _ in range(12_000):
-            print('line', n, 'y' * 950)
+            print(f'line {{n}} {{950 * "y"}}\\n', end='')
             n += 1
     for _ in range(rng.choice([1, 1, 1, 5, 200])):
-        print('line', n, 'x' * (rng.random() < 0.003) * rng.choice([20000, 40000]), flush=rng.random() < 0.9)
+        long = (rng.random() < 0.003) * rng.choice([20000, 40000])
+        print(f'line {{n}} {{long * "x"}}\\n', end='', flush=rng.random() < 0.9)
         n += 1
     if len(logs) < {most} and time.monotonic() - began > {pace} * len(logs):
         step = len(logs) + 1
