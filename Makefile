@@ -33,8 +33,8 @@ bench: setup-dev ## performance claims, as ratios measured side by side
 bench-trainer: setup-dev ## our trainer against TRL's, on this machine's CPU (half an hour)
 	@$(BIN)/python -m benchmarks trainer
 
-chaos: setup-dev ## break everything between a run and its reader, 250 times at random (KAITO_CHAOS_SEED says how)
-	@KAITO_CHAOS_FAULTS=$${KAITO_CHAOS_FAULTS:-250} $(BIN)/pytest --cluster -s tests/cluster/test_chaos.py
+chaos: setup-dev ## break everything between a run and its readers, 250 times at random (KAITO_CHAOS_SEED says how), the API server too
+	@KAITO_CHAOS_FAULTS=$${KAITO_CHAOS_FAULTS:-250} KAITO_CHAOS_SERVER=$${KAITO_CHAOS_SERVER:-1} $(BIN)/pytest --cluster -s tests/cluster/test_chaos.py
 
 fix: setup-dev ## let ruff repair what it can
 	@$(BIN)/ruff format .
