@@ -198,8 +198,9 @@ def test_a_failure_is_named_soon_after_the_death(fail: str, backend: KaitoBacken
     assert failure.remedy
     assert run.state.ended is not None
     assert known - run.state.ended < 10
-    (pod,) = backend.client.list(PODS)[0]
-    assert pod["status"]["phase"] == "Running"
+    if fail != "push":  # a pusher that has ended lets its pod end, and the Job tries again
+        (pod,) = backend.client.list(PODS)[0]
+        assert pod["status"]["phase"] == "Running"
 
 
 def test_a_download_that_fails_is_named_while_the_job_tries_again(
