@@ -178,7 +178,11 @@ class Transport:
                 except (HTTPError, OSError) as e:
                     if stop is not None and stop.is_set():
                         raise Stopped from None
-                    raise unreachable(asked, self.server, e) from e
+                    raise unreachable(asked, self.server, e) from None
+                except BaseException as e:  # noqa: BLE001 (raised again)
+                    # An interrupt, a defect. IPython's `%xmode Verbose` shows the variables of every frame, and those below
+                    # hold our credentials: the same goes for the cause of what is raised above.
+                    raise e.with_traceback(None) from None
                 if last or not isinstance(error, Unauthorized):
                     break
                 self._renew(session)

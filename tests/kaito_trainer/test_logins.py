@@ -114,3 +114,6 @@ def test_a_file_that_is_no_docker_config_is_named_and_not_shown(tmp_path: Path, 
 
 def test_a_login_shows_nothing_of_itself() -> None:
     assert "canary" not in f"{Login(basic='canary')!r}{Login(identity='canary')}"
+    logins = logins_of('{"auths": {"registry": {"auth": "canary"}}}')
+    assert logins["registry"] == {"auth": "canary"}
+    assert repr(logins) == "Logins(of registry)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,3 +199,27 @@ def test_answers_are_told_so_that_a_person_can_act(error: Exception, kind: str, 
 def test_an_image_that_is_not_there_is_no_fault_of_the_registry() -> None:
     with pytest.raises(RegistryError, match="There is no image h/x"), explained("pull", "h/x", "h"):
         raise answer(404)
+
+
+def test_no_frame_of_an_interrupt_holds_the_credentials(
+    two: tuple[Heard, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPython's `%xmode Verbose` shows the variables of each of them."""
+    ours = remote(two[0])
+    assert ours.ask("GET", f"{two[0].host}/v2/").status_code == 202
+    assert ours._authorization == BASIC
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.client.HTTPConnection.getresponse", interrupted)
+
+    def work() -> None:
+        with explained("push", "x", two[0].host):
+            ours.ask("GET", f"{two[0].host}/v2/")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert caught.value.__suppress_context__
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert [f for f in frames if BASIC in repr(f.f_locals)] == []

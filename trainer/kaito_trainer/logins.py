@@ -29,6 +29,13 @@ class LoginError(Exception):
     """Credentials that are there and cannot be read. The text says where they are, and nothing of what they are."""
 
 
+class Logins(dict[str, Any]):
+    """The `auths` of a Docker config: registry -> entry. Its repr names the registries alone."""
+
+    def __repr__(self) -> str:
+        return f"Logins(of {', '.join(self) or 'no registry'})"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Login:
     """What a registry is told. One of both is empty."""
@@ -45,9 +52,9 @@ def find(repository: str, auths: Mapping[str, Any]) -> Login | None:
     return _of_auths(repository, auths) or _of_auths(repository, _own()) or _of_helpers(host)
 
 
-def read(files: Iterable[Path]) -> dict[str, Any]:
+def read(files: Iterable[Path]) -> Logins:
     """The `auths` of Docker config files (a mounted secret's `.dockerconfigjson`), later ones first. Raises `LoginError`."""
-    found: dict[str, Any] = {}
+    found = Logins()
     for file in files:
         try:
             found |= logins_of(file.read_text(encoding="utf-8"))
@@ -57,21 +64,21 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
     return found
 
 
-def logins_of(text: str) -> dict[str, Any]:
+def logins_of(text: str) -> Logins:
     """Registry -> entry, as a Docker config's text has them under `auths`. Raises ValueError, without the text."""
     try:
         auths = json.loads(text)["auths"]
-        return {str(host): dict(entry) for host, entry in auths.items()}
+        return Logins({str(host): dict(entry) for host, entry in auths.items()})
     except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError("no Docker config") from None
 
 
-def _own() -> dict[str, Any]:
+def _own() -> Logins:
     """The `auths` of the user's own Docker config. One without any, or with none that can be read, has none."""
     try:
         return logins_of(_own_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
+        return Logins()
 
 
 def _own_file() -> Path:
@@ -127,4 +134,4 @@ def _of_helpers(host: str) -> Login | None:
 _HUB_LOGINS: Final = ("https://index.docker.io/v1/", *_HUB_NAMES)
 """Names under which helpers know Docker Hub."""
 
-__all__ = ["DOCKER_HUB", "HUB_HOST", "Login", "LoginError", "find", "logins_of", "read"]
+__all__ = ["DOCKER_HUB", "HUB_HOST", "Login", "LoginError", "Logins", "find", "logins_of", "read"]

@@ -24,7 +24,7 @@ from typing import IO, Any, Final
 
 from . import registry
 from .layers import Layer, LayerError, unpack, write_layer
-from .logins import LoginError
+from .logins import LoginError, Logins
 from .logins import find as find_login
 from .logins import read as read_logins
 from .registry import RegistryError
@@ -57,7 +57,7 @@ class Image:
         self.host = str(self._container.registry)
         """The registry, `host[:port]`."""
         try:
-            known = read_logins(auth_files) | dict(logins or {})
+            known = Logins(read_logins(auth_files) | dict(logins or {}))
         except LoginError as error:
             remedy = "Mount a secret of the type kubernetes.io/dockerconfigjson there."
             raise RegistryError("registry-auth", str(error), remedy) from None

@@ -233,6 +233,9 @@ def explained(verb: str, reference: str, host: str) -> Iterator[None]:
         raise RegistryError(
             "registry", f"{host} cannot be reached ({type(error).__name__}).", "Check the name and the network."
         ) from None
+    except KeyboardInterrupt:
+        # A new one, without the frames below: they hold credentials, and IPython's `%xmode Verbose` shows their variables.
+        raise KeyboardInterrupt from None
 
 
 def expect(answer: requests.Response, status: int) -> None:

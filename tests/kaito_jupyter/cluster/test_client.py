@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,22 @@ def test_a_stop_that_was_set_before_ends_the_call(client: Client) -> None:
     stop.set()
     with pytest.raises(Stopped):
         client.get(CONFIG_MAPS, "x", stop=stop)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a defect"), ConnectionResetError()])
+def test_no_frame_of_what_is_raised_holds_the_token(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """IPython's `%xmode Verbose` shows the variables of each of them."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("http.client.HTTPConnection.getresponse", broken)
+    with pytest.raises((type(error), Unreachable)) as caught:
+        client.patch(JOBS, "run-1", {})
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    frames = [f for f, _ in traceback.walk_tb(caught.value.__traceback__) if f.f_code.co_name != broken.__name__]
+    assert any(frame.f_code.co_name == "_request" for frame in frames)
+    assert [f for f in frames if "sesame-12345" in repr(f.f_locals)] == []
