@@ -7,6 +7,7 @@ a run made is owned by it and goes with it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -33,6 +34,10 @@ from .workspace_judge import WorkspaceJudge, of_workspace
 
 LABEL: Final = "kaito.sh/workspace"
 """KAITO's label of the Job and the pods of a Workspace."""
+
+
+RETRIES_WITHIN: Final = 2 * 3600.0
+"""Seconds after a Workspace's first word of failure in which a list looks whether its Job tries again."""
 
 
 class KaitoBackend:
@@ -119,13 +124,16 @@ class KaitoBackend:
     def records(self, *, everywhere: bool = False) -> Sequence[Record]:
         """By one list of Workspaces; where some run, by one of pods too, and a look at the end of their logs."""
         found = [(w, self._ref(w), of_workspace(w)) for w in self._list(everywhere=everywhere)]
-        if not alive(status for _, _, status in found):
+        if not alive(status for _, _, status in found) and not any(_may_retry(status) for _, _, status in found):
             return [marks.record_of(*each) for each in found]
         glance, records = Glance(self.client, LABEL, everywhere=everywhere), []
         for workspace, ref, status in found:
             record = marks.record_of(workspace, ref, status)
+            place = (ref.namespace, ref.name)
+            if _may_retry(status) and glance.pods(place):
+                # KAITO says so at the first pod that fails, and goes on saying so while its Job tries again.
+                status = replace(status, state="Running", reason=f"retrying: {status.reason}", kind="crash", ended=None)
             if status.state == "Running":
-                place = (ref.namespace, ref.name)
                 status, tail = glance.status(place, status, ref.name), glance.tail(place, ref.name)
                 record = replace(record, status=status, tail=tail)
             records.append(record)
@@ -195,6 +203,11 @@ class KaitoBackend:
 
     def _ref(self, document: Mapping[str, Any]) -> RunRef:
         return RunRef(self.name, p.name(document), document["metadata"]["namespace"], self.client.context)
+
+
+def _may_retry(status: Status) -> bool:
+    """Whether a Workspace that says it has failed may have a Job that still tries again: its pauses grow to minutes."""
+    return status.state == "Failed" and status.ended is not None and time.time() - status.ended < RETRIES_WITHIN
 
 
 __all__ = ["KaitoBackend"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_jobs import push_secret
+from own_jobs import push_secret, until
 
 from kaito_jupyter import tune
 from kaito_jupyter.backends.base import TuningJob
@@ -159,6 +159,9 @@ def test_a_download_that_fails_is_named_while_it_is_tried_again(
     with pytest.raises(SpecError, match="Retrying, after this"):
         run.fix()
     run.close()
+    # The Workspace itself says Failed; so would a list, if it did not look for the next attempt's pod.
+    until(lambda: client.get(WORKSPACES, run.name)["status"].get("state") == "Failed", LONG)
+    until(lambda: backend.records()[0].status.reason.startswith("retrying"), LONG)
 
 
 def test_a_hang_is_named_once_the_silence_is_long(
