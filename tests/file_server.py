@@ -25,6 +25,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Server:
     """One file at every path, and what to do otherwise: a list that is used up, one entry a request."""
 
+    address: str = "127.0.0.1"
     port: int = 0
     content: bytes = CONTENT
     etag: str = '"1"'
@@ -35,13 +36,13 @@ class Server:
     """Path, range and If-Range of each request."""
 
     def url(self, path: str = "/train.parquet") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.address}:{self.port}{path}"
 
 
 @contextlib.contextmanager
-def file_server() -> Iterator[Server]:
+def file_server(address: str = "127.0.0.1") -> Iterator[Server]:
     """A server for the time of a block."""
-    found = Server()
+    found = Server(address=address)
     lock = threading.Lock()
 
     class Handler(Quiet):
@@ -59,7 +60,7 @@ def file_server() -> Iterator[Server]:
                 return self.say(206, found.content[start:], Content_Range=f"bytes {start}-{size - 1}/{size}", **headers)
             return self.say(200, found.content, **headers)
 
-    with http_server(Handler) as port:
+    with http_server(Handler, address) as port:
         found.port = port
         yield found
 

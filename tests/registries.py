@@ -39,12 +39,13 @@ class Registry:
     folder: Path
     auth: dict[str, Any] = field(default_factory=dict)
     """The `auth` section of its configuration."""
+    address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> None:
         config = {
@@ -61,7 +62,7 @@ class Registry:
         deadline = time.monotonic() + 120
         while True:
             assert self._process.poll() is None, (self.folder / "registry.log").read_text()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 1):
                 return
             assert time.monotonic() < deadline, "the registry does not listen"
             time.sleep(0.05)
@@ -82,11 +83,11 @@ class Registry:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, auth: dict[str, Any] | None = None) -> Iterator[Registry]:
+def serving(folder: Path, auth: dict[str, Any] | None = None, address: str = "127.0.0.1") -> Iterator[Registry]:
     """A registry that runs. Skips where the program is not installed."""
     if shutil.which("docker-registry") is None:
         pytest.skip("needs docker-registry (apt-get install docker-registry)")
-    registry = Registry(folder, auth or {})
+    registry = Registry(folder, auth or {}, address)
     registry.start()
     try:
         yield registry
