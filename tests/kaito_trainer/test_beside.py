@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,16 @@ HASTY = textwrap.dedent("""
     sys.exit(main(sys.argv[1:]))
 """)
 """The command line with its waiting made short; the first argument is how long a push is tried again."""
+AS_NOBODY = textwrap.dedent("""
+    import encodings.idna, os, stringprep, sys
+    from kaito_trainer import push, oci
+    from kaito_trainer.__main__ import main
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)
+""")
+"""The command line as another user, who may read nothing of root's."""
 TRAINER = textwrap.dedent("""
     import signal, sys, time
     from pathlib import Path
@@ -309,6 +320,21 @@ def test_a_login_that_ran_out_during_the_training_may_be_renewed(beside: Beside,
     assert code == 0
     assert of_type(more, "push")["digest"] == Image(name, auth_files=(file,)).digest()
     assert "canary" not in f"{found}{output}{(beside.results / EVENTS_FILE).read_text()}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+def test_a_pusher_of_another_user_reads_what_the_trainer_left(registry: Registry) -> None:
+    name = f"{registry.host}/adapters/nobody:v1"
+    with tempfile.TemporaryDirectory() as place, contextlib.closing(Beside(Path(place))) as beside:
+        Path(place).chmod(0o755)
+        beside.adapter()
+        command = [sys.executable, "-c", AS_NOBODY, "push", name, "--results", str(beside.results)]
+        code, found, output = ended(beside._start(command))
+        assert (code, of_type(found, "push")["digest"]) == (0, Image(name).digest()), output
+        (beside.results / "adapter_config.json").chmod(0o600)
+        code, found, _ = ended(beside._start(command))
+        assert code == 1
+        assert found[-1].data["message"].endswith("adapter_config.json may not be read by user 65534.")
 
 
 def test_no_adapter_is_said_at_once(beside: Beside, registry: Registry) -> None:
