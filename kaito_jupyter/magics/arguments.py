@@ -72,7 +72,11 @@ def _tune_decorators() -> list[Decorate]:
             metavar="SECTION.FIELD=VALUE",
             help="Any other field of the configuration; may be given again and again.",
         ),
-        argument("--config", metavar="FILE", help="A YAML file with the configuration; the cell and the line win."),
+        argument(
+            "--config",
+            metavar="FILE",
+            help="A YAML file with the configuration, or configmap:NAME in the cluster; the cell and the line win.",
+        ),
         argument_group("data"),
         argument(
             "--input",

@@ -36,6 +36,7 @@ TYPED: Final[Mapping[str, str]] = {
     "metadata.namespace": "--namespace",
     "resource.instanceType": "--instance-type",
     "backend": "--backend",
+    "dry_run": "--dry-run",
     "tuning.preset.presetOptions.modelAccessSecret": "--model-access-secret",
     "placement.image": "--image",
     "placement.gpus": "--gpus",
@@ -180,12 +181,16 @@ def _dataset(arguments: Arguments, namespace: Mapping[str, Any]) -> tuple[Any, l
 
 def _configuration(arguments: Arguments, cell: str | None, found: list[Problem]) -> list[Any]:
     """The file's sections, then the body's: the later wins."""
+    from ..run.config_maps import PREFIX
     from ..spec import read_config
 
     config: list[Any] = []
     sources: list[tuple[Path | str, str]] = []
-    if arguments.get("config"):
-        sources.append((Path(arguments.get("config")), "--config"))
+    file = arguments.get("config")
+    if file and file.startswith(PREFIX):
+        config.append(file)
+    elif file:
+        sources.append((Path(file), "--config"))
     if cell is not None:
         sources.append(("\n" + cell, "cell"))  # so that lines are counted as in the cell
     for source, path in sources:

@@ -14,6 +14,7 @@ from ..backends.choice import choose_backend, target_of
 from ..dataset import Dataset
 from ..errors import BackendError, DatasetError, InputError, SpecError
 from ..spec import DataDestination, DataSource, Difference, Placement, Target, TuningSpec, build_spec
+from .config_maps import fetched
 from .run import Run
 
 ANOTHER_NAME: Final = 5
@@ -137,12 +138,13 @@ def tune(
     store (`s3://…`); without `input` it takes the lightest way that fits. Data that is large takes its time until it is
     there, as `on_progress` tells (a sentence at a time); the same data is not sent twice. `preset` is
     a KAITO preset, a Hugging Face id or a model folder; `output` where the adapter shall go (without it, the run's own
-    folder). The training's options come as `config` (sections as a mapping, YAML text or a file's Path), and one by one:
+    folder). The training's options come as `config` (sections as a mapping, YAML text, a file's Path, or `configmap:NAME` on a cluster), and one by one:
     by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`. `placement` says how
     our own Job stands on its cluster (`Placement`'s fields: image, gpus, queue, …); `context` which cluster that is.
 
     With `wait` it returns when the run has ended. With `strict` warnings are errors. With `dry_run` nothing is started
-    and the `Plan` comes back; with `dry_run="server"` the cluster's server has taken its objects for a trial. Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
+    and the `Plan` comes back; with `dry_run="server"` the cluster's server has taken its objects for a trial.
+    Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
     """
     found: list[Problem] = []
     place, target, why = _place(found, backend, context, namespace, dry_run=dry_run not in (False, "server"))
@@ -152,7 +154,7 @@ def tune(
         lambda: build_spec(
             preset=str(preset), method=method, name=name, namespace=namespace, input=input, output=output,
             pull_secret=pull_secret, push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
-            model_access_secret=model_access_secret, placement=placement, config=config, assignments=assignments, options=options,
+            model_access_secret=model_access_secret, placement=placement, config=fetched(config, place, namespace), assignments=assignments, options=options,
             target=target,
         ),
         None,

@@ -98,6 +98,24 @@ def test_what_only_the_server_knows_is_told_too(client: Client, namespace: str) 
     assert left(client) == []
 
 
+def test_a_configuration_of_the_cluster_is_taken_by_its_name(
+    cluster: Any, client: Client, namespace: str, shell: InteractiveShell
+) -> None:
+    push_secret(client, cluster.env["KAITO_CLUSTER_AUTH_FILE"])
+    text = "training_config:\n  TrainingArguments: {max_steps: 7, learning_rate: 3e-4}\n"
+    meta = {"name": "mine", "namespace": namespace}
+    client.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"training_config.yaml": text}})
+    tune = line(namespace, "first", "--output image:registry.example.com/team/adapter:1", "--dry-run")
+    plan = shell.run_cell(f"{tune} --config configmap:mine --learning-rate 1e-4").result
+    arguments = plan.spec.config.TrainingArguments
+    assert (arguments.max_steps, arguments.learning_rate) == (7, 1e-4)
+    ran = shell.run_cell(f"{tune} --config configmap:mime")
+    assert "there is no ConfigMap mime" in str(ran.error_in_exec)
+    assert 'Did you mean "mine"?' in str(ran.error_in_exec)
+    ran = shell.run_cell("%kaito_tune df --preset a/b --backend local --config configmap:mine")
+    assert "lies in a cluster, and this run goes to none" in str(ran.error_in_exec)
+
+
 def test_the_same_name_again_shows_what_differs_and_becomes_the_next_revision(
     cluster: Any, client: Client, namespace: str, shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
