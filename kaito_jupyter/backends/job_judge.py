@@ -121,6 +121,8 @@ def of_job_alone(job: Json) -> Status:
     """How a run stands by its Job alone: enough for a list."""
     status = RunJudge(p.name(job))(View([], {JOBS: [job]}))
     told = job.get("status") or {}
+    if status.state == "Cancelled" and told.get("active") and not p.is_true(job, "Failed"):
+        return replace(status, state="Running", reason="asked to end", started=p.seconds(told.get("startTime")))
     if status.state == "Pending" and told.get("active") and not (job.get("spec") or {}).get("suspend"):
         status = replace(status, state="Running", reason="", started=p.seconds(told.get("startTime")))
     if status.state == "Running" and told.get("failed"):

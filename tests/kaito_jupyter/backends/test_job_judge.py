@@ -139,6 +139,9 @@ def test_pods_of_a_cancelled_or_deleted_run_are_not_taken_away() -> None:
         (job(**FAILED), "Failed"),
         (cancel(job(**FAILED)), "Cancelled"),
         (cancel(job("Complete")), "Succeeded"),
+        (cancel(job()), "Cancelled"),
+        (cancel(job()) | {"status": {"active": 1}}, "Running"),
+        (cancel(job(**FAILED)) | {"status": {"active": 1, **job(**FAILED)["status"]}}, "Cancelled"),
     ],
 )
 def test_a_list_knows_a_run_by_its_job_alone(now: Json, state: str) -> None:
