@@ -163,6 +163,22 @@ def test_one_press_of_cancel_is_taken_back_by_time(jupyter: Jupyter) -> None:
     assert "0" in notebook.text(2)
 
 
+def test_a_run_in_trouble_says_what_is_wrong_and_what_to_type(jupyter: Jupyter) -> None:
+    again = 'run.status("Running", "retrying (attempt 2 of 7 follows): x was killed by SIGKILL", "killed")'
+    memory = 'run.say(ev.Error(kind="out-of-memory", message="CUDA out of memory. <b>")); run.status("Failed")'
+    notebook = opened(jupyter, "trouble", "run = ScriptedRun(); run.begin(); run.train(9); show(run)", again, memory)
+    notebook.run(1)
+    panel = notebook.panel(1)
+    expect(panel.locator(".kaito-trouble")).to_have_count(0)
+    notebook.run(2)
+    expect(panel.get_by_text("Retrying, after this: the trainer was killed from outside")).to_be_visible()
+    expect(panel.get_by_text("%kaito resume panel-test --yes")).to_be_visible()
+    notebook.run(3)
+    expect(panel.get_by_text("CUDA out of memory. <b>")).to_be_visible()
+    expect(panel.get_by_text("The GPU ran out of memory at step 9 of 400")).to_be_visible()
+    expect(panel.get_by_text("%kaito resume panel-test --fix")).to_be_visible()
+
+
 def test_six_hundred_pixels_are_enough(jupyter: Jupyter) -> None:
     notebook = opened(jupyter, "narrow", "run = ScriptedRun(); run.begin(); run.train(30); show(run)")
     notebook.run(1)
