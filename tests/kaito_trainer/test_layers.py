@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from kaito_trainer.layers import LayerError, unpack
+from kaito_trainer.layers import LayerError, unpack, write_layer
 
 Entry = tuple[str, str | None]
 """Name and content (None: a folder), or `kind:target` for what is neither."""
@@ -94,6 +95,18 @@ def test_symbolic_links_are_left_out_so_that_nothing_is_written_through_them(tmp
 
 def test_hard_links_within_a_layer_are_files(tmp_path: Path) -> None:
     assert lay(tmp_path, [("data/a", "1"), ("data/b", "hardlink:data/a")]) == {"data/a": "1", "data/b": "1"}
+
+
+def test_text_is_packed_and_what_hardly_gets_smaller_is_stored(tmp_path: Path) -> None:
+    for name, content in (("text", b"some words " * 10_000), ("weights", random.Random(0).randbytes(100_000))):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / "small").write_bytes(b"{}")
+        files = {"data/a": tmp_path / name, "data/b": tmp_path / "small"}
+        layer = write_layer(files, tmp_path / f"{name}.layer")
+        assert (layer.size > len(content)) == (name == "weights")
+        unpack(layer.path, tmp_path / f"{name}.target")
+        assert (tmp_path / f"{name}.target" / "data" / "a").read_bytes() == content
+    assert write_layer({"data/empty": tmp_path / "small"}, tmp_path / "x").size < 1000
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00cut"])
