@@ -177,8 +177,9 @@ class Facts:
     def _train_begin(self, data: Values, order: int, time: float | None) -> None:
         step = whole(data.get("global_step"))
         if step is not None:
-            self.series.restart(step, order)
-            self.evaluations.restart(step, order)
+            stands = max(step, whole(data.get("told_to")) or 0)  # steps made once more are not told again
+            self.series.restart(stands, order)
+            self.evaluations.restart(stands, order)
             self._at(step, order)
             self._pause(step, time)
         self._change("training", order, time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,11 +37,12 @@ def trained(folder: Path, run: str, *steps: int, checkpoints: tuple[int, ...] = 
             file.write(
                 json.dumps({"kaito_event": 1, "type": kind, "seq": i, "time": i, "global_step": step, **more}) + "\n"
             )
-    kept = Checkpoints(folder, run)
     for step in checkpoints:
-        kept.write(
-            step, lambda place: (place / "trainer_state.json").write_text(f'{{"global_step": {step}}}'), {}
-        ) and None
+        Checkpoints(folder, run).write(step, partial(fill, step=step), {})
+
+
+def fill(place: Path, step: int) -> None:
+    (place / "trainer_state.json").write_text(f'{{"global_step": {step}}}', encoding="utf-8")
 
 
 def test_an_empty_folder_begins_a_run(tmp_path: Path) -> None:

@@ -202,6 +202,18 @@ def test_a_run_resumed_from_a_checkpoint_takes_its_later_rows_back():
     assert state.series.rewrites == 1
 
 
+def test_a_run_that_makes_steps_once_more_in_silence_keeps_what_was_told_of_them():
+    state = folded([line(ev.TrainBegin(max_steps=8), 1)])
+    for i in range(1, 7):
+        state.feed(line(ev.Log(global_step=i, loss=float(i)), 1 + i))
+    state.feed(line(ev.Evaluate(global_step=6, eval_loss=6.0), 8))
+    state.feed(line(ev.TrainBegin(max_steps=8, global_step=4, told_to=6), 20))
+    assert (state.global_step, list(curve(state)), len(state.evaluations)) == (4, [1, 2, 3, 4, 5, 6], 1)
+    state.feed(line(ev.Log(global_step=7, loss=7.0), 21))
+    assert (state.global_step, list(curve(state))) == (7, [1, 2, 3, 4, 5, 6, 7])
+    assert state.series.rewrites == 0
+
+
 def test_a_trainer_that_begins_to_count_again_is_a_new_attempt():
     state = folded([*a_run()[:8], line(ev.Error(kind="crash", message="gone"), 9)])
     assert state.state == "Failed"
