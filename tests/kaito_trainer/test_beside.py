@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from file_server import file_server
 from registries import Registry, login_file, serving, with_password
 
 from kaito_trainer.contract import Event, decode
@@ -343,6 +345,25 @@ def test_no_adapter_is_said_at_once(beside: Beside, registry: Registry) -> None:
     code, found, _ = ended(beside.pusher(f"{registry.host}/adapters/none:v1"))
     assert code == 1
     assert found[-1].data["message"] == f"There is no adapter_model.safetensors in {beside.results}."
+
+
+def test_a_download_that_is_asked_to_end_waits_for_no_server(beside: Beside, tmp_path: Path) -> None:
+    asked, ends = threading.Event(), threading.Event()
+    with file_server() as server:
+
+        def stalls(handler: Any) -> bool:
+            asked.set()
+            return ends.wait(PATIENT)
+
+        server.plan[:] = [stalls]
+        command = [sys.executable, "-m", "kaito_trainer", "download", "--allow-private", "--to", str(tmp_path / "data")]
+        process = beside._start([*command, "--results", str(beside.results), server.url()])
+        assert asked.wait(PATIENT)
+        process.send_signal(signal.SIGTERM)
+        code, _, _ = ended(process)
+        assert not ends.is_set()
+        ends.set()
+    assert code == 143
 
 
 def test_downloads_tell_into_the_runs_file_and_their_secrets_to_nobody(beside: Beside, tmp_path: Path) -> None:

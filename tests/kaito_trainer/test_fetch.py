@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from file_server import CONTENT, SHA256, Server, Told, cuts, file_server, says
 
+from kaito_trainer.contract.events import Payload
 from kaito_trainer.failures import Failure
-from kaito_trainer.fetch import shown
+from kaito_trainer.fetch import Progress, shown
 
 
 @pytest.fixture
@@ -163,6 +164,19 @@ def test_one_that_fails_lets_the_others_go(server: Server, told: Told, tmp_path:
         told(server.url("/slow"), server.url("/gone"), target=tmp_path)
     goes_on.set()
     assert not (tmp_path / "slow").exists()
+
+
+def test_how_far_it_is_is_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("kaito_trainer.fetch.time.monotonic", lambda: now)
+    told: list[Payload] = []
+    progress = Progress(told.append)
+    progress.expect(1000)
+    for _ in range(40):
+        now += 0.125
+        progress.add(10, "train.parquet")
+    assert [e.to_dict()["done"] for e in told] == [10, 90, 170, 250, 330]
+    assert {e.to_dict()["total"] for e in told} == {1000}
 
 
 def test_redirects_are_followed_and_circles_are_not(server: Server, told: Told, tmp_path: Path) -> None:
