@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kaito_trainer.contract import TrainingConfig
 
+from ..hf_logs import REMEDIES
 from ..presets import SKUS
 from ..spec import Target, TuningSpec
 from ..state import Failure, RunState
@@ -21,6 +22,10 @@ TRACE: Final = "+ "
 """How a shell that tells what it does (KAITO's pusher, which waits in a loop) begins its lines."""
 BEFORE: Final = ("pending", "downloading", "loading", "tokenizing")
 """Phases in which no example has been trained on."""
+
+
+KNOWN_BETTER: Final = ("out-of-memory", "target-modules", "gated-model", "killed", "reboot", "crash")
+"""Kinds about which the rules know more to do than the program that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Case:
     """How it stands in the words of the place where it runs."""
     said: str
     """What failed, in the words of the program that failed; empty when it said nothing."""
+    advice: str
+    """What the program that failed says to do about it; empty when it says no more than its kind does."""
     details: tuple[str, ...]
     lines: tuple[str, ...]
     """The log's last lines that are no events, oldest first."""
@@ -107,6 +114,7 @@ def gather(state: RunState, spec: TuningSpec, target: Target, *, rows: int | Non
         kind=failure.kind if failure else "",
         place=" ".join(status.reason.split()),
         said=" ".join(failure.message.split()) if failure else "",
+        advice=_advice(failure),
         details=failure.details if failure else (),
         lines=tuple(reversed(list(islice((x for x in reversed(state.output) if not x.startswith(TRACE)), LINES)))),
         retrying=again,
@@ -121,6 +129,12 @@ def _failure(state: RunState, status: Status, retrying: bool) -> Failure | None:
     if not retrying:
         return state.failure
     return merge(state.failure, replace(status, state="Failed"), reversed(state.output))
+
+
+def _advice(failure: Failure | None) -> str:
+    if failure is None or failure.kind in KNOWN_BETTER or failure.remedy == REMEDIES.get(failure.kind):
+        return ""
+    return " ".join(failure.remedy.split())
 
 
 def _listed(value: Any) -> str:

@@ -89,12 +89,14 @@ def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosi
     if fix is not None:
         does = " and ".join(f"{c.path.split('.')[1]} {c.shown}" for c in fix.changes)
         remedy = f"Set {does}. If that does not help: {remedy[0].lower()}{remedy[1:]}"
+    elif case.advice:
+        remedy = f"{plain(case.advice)} {remedy}"
     if "beside it" in case.place and case.state == "Failed":
         remedy += " Its pod goes on and holds the GPU until the run is resumed or deleted."
     if case.retrying:
-        sentence = (
-            f"Retrying, after this: {sentence[0].lower() if sentence[1:2].islower() else sentence[0]}{sentence[1:]}"
-        )
+        first, space, rest = sentence.partition(" ")
+        lower = first.lower() if first[1:].islower() else first  # not a name, such as LoRA or KAITO
+        sentence = f"Retrying, after this: {lower}{space}{rest}"
     return Diagnosis(
         name,
         rule.cause,
@@ -110,6 +112,8 @@ def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosi
 
 def _command(name: str, verb: str, case: Case) -> str:
     """The line to type next. A run that is alive is ended by it, which has to be said."""
+    if "--instance-type" in verb and case.target != "kaito":
+        verb = "logs"
     word, _, options = verb.partition(" ")
     alive = case.state not in TERMINAL and word in ("resume", "delete")
     return " ".join(filter(None, (f"%kaito {word} {name}", options, "--yes" if alive else ""))) if word else ""

@@ -68,6 +68,7 @@ FAILURES: Final[tuple[Rule, ...]] = (
         kinds=("out-of-memory",),
         said=r"CUDA|HIP|GPU|OutOfMemoryError|CUBLAS|device ran out",
         mend=less_memory,
+        then="resume --instance-type SKU",
     ),
     Rule(
         "out-of-memory",
@@ -75,6 +76,7 @@ FAILURES: Final[tuple[Rule, ...]] = (
         "Use a machine with more memory, or shorter examples (max_length).",
         kinds=("out-of-memory",),
         mend=less_memory,
+        then="logs",
     ),
     Rule(
         "target-modules",

@@ -55,7 +55,6 @@ def resume(magics: KaitoMagics, arguments: Arguments) -> Any:
     from .kaito import _one
 
     run = _one(arguments)
-    run.close()
     names = ("model_access_secret", "pull_secret", "push_secret", "instance_type")
     changes = {name: arguments.get(name) for name in names if arguments.get(name) is not None}
     changes["assignments"] = arguments.get("settings", [])
@@ -64,16 +63,19 @@ def resume(magics: KaitoMagics, arguments: Arguments) -> Any:
         from ..run.resume import changed
 
         return run.spec.diff(changed(run.fix().spec if fix else run.spec, **changes))
-    if fix:
-        for change in run.fix().changes:
-            magics.say(str(change))
-    new = run.resume(
-        fix=fix,
-        end=bool(arguments.get("yes")),
-        name=arguments.get("new_name"),
-        on_progress=Telling(magics),
-        **changes,
-    )
+    try:
+        if fix:
+            for change in run.fix().changes:
+                magics.say(str(change))
+        new = run.resume(
+            fix=fix,
+            end=bool(arguments.get("yes")),
+            name=arguments.get("new_name"),
+            on_progress=Telling(magics),
+            **changes,
+        )
+    finally:
+        run.close()
     gone = " It is deleted: its Workspace would have kept the GPU node." if new.backend.name == "kaito" else ""
     magics.say(f"{new.name} goes on for {run.name}.{gone}")
     magics.show(new)

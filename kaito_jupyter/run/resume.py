@@ -23,7 +23,7 @@ from ..spec import DataSource, TuningSpec
 from ..spec.model import NAME_MAX
 from ..spec.options import assigned, sections_of
 from ..status import TERMINAL
-from .run import Run
+from .run import CATCH_UP, Run
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -113,6 +113,8 @@ def next_name(name: str, spec: TuningSpec, taken: Collection[str]) -> str:
 
 def _may(run: Run, end: bool) -> None:
     """Raises `SpecError` when there is nothing to go on for, or when the run would have to be ended first."""
+    if run.state.state not in TERMINAL and not run.reading:
+        run.open(CATCH_UP)  # it may have ended meanwhile
     state = run.state.state
     if state == "Succeeded":
         what, remedy = (

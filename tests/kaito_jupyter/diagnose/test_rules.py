@@ -174,6 +174,23 @@ def test_what_failed_is_named_while_it_is_tried_again() -> None:
         assert any("retrying (attempt 2 of 7" in e for e in found.evidence)
 
 
+def test_a_name_at_the_head_of_the_sentence_stays_a_name() -> None:
+    lost = pod("Failed", main=ended(1), created="2026-11-24T13:41:30Z")
+    status = judged(job(), lost, pod(main=running()))
+    found = told(status, [TRACEBACK, "ValueError: Target modules {'x'} not found in the base model."])
+    assert found.sentence.startswith("Retrying, after this: LoRA is to adapt layers (")
+
+
+def test_what_the_trainer_advises_is_passed_on() -> None:
+    line = encode(
+        ev.Error(kind="push", message="r/a:1: 403", remedy="The adapter is kept in /mnt/results."), seq=3, time=T
+    )
+    found = told(failed(), [line])
+    assert found.remedy.startswith("The adapter is kept in /mnt/results. ")
+    line = encode(ev.Error(kind="out-of-memory", message="CUDA", remedy="Use less."), seq=3, time=T)
+    assert "Use less" not in told(failed(), [line]).remedy
+
+
 def test_a_failure_that_was_got_over_is_no_diagnosis() -> None:
     first = pod("Failed", main=ended(1), created="2026-11-24T13:41:30Z")
     status = judged(job("Complete"), first, pod("Succeeded", main=ended()))
