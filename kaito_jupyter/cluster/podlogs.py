@@ -33,6 +33,8 @@ SHORT_ANSWERS: Final = 3
 """An answer that ends before what was read already was cut off; that often in a row, the log was emptied."""
 LOOK_AT: Final = 20
 """Of the lines that come once more, the last are looked at, the others only counted: there may be many."""
+LONG_REPLAY: Final = 200
+"""From so many lines on that would come once more, a stream that was silent is first gone on with from its last line alone."""
 NOT_YET: Final = 0.25
 """Seconds between two looks at a container that has not been started."""
 
@@ -148,15 +150,22 @@ class _Reader:
 
     def attempt(self, options: dict[str, str], to_the_end: bool = False) -> Iterator[Chunk]:
         """One request. `to_the_end`: the container has ended, so a last line without a newline is whole."""
+        # Whoever wrote nothing for so long has most likely not begun to now: then the last line is that which was read last.
+        tail = self.silent and "follow" in options and self.position.skip > LONG_REPLAY
         self.fresh, self.complete, self.silent, self.login_refused, self.error = 0, False, False, False, ""
-        replay, lines = Replay(self.position), LineReader(self._stamps)
+        replay, lines = Replay(Position() if tail else self.position), LineReader(self._stamps)
         try:
-            with self._open(options) as pieces:
+            with self._open(options | {"tailLines": "1"} if tail else options) as pieces:
                 for piece in pieces:
                     if replay.sure > LOOK_AT:
                         count, piece = lines.drop(piece, replay.sure - LOOK_AT)
                         replay.passed(count)
-                    yield from self._accept(replay, lines.feed(piece))
+                    stamped = lines.feed(piece)
+                    if tail and stamped:
+                        if stamped[0].time != self.position.last:
+                            return  # something was written meanwhile: the next request asks for all of it
+                        tail, stamped = False, stamped[1:]
+                    yield from self._accept(replay, stamped)
                 if to_the_end:
                     yield from self._accept(replay, lines.finish())
             self.error = " ".join(lines.remarks)
@@ -199,7 +208,7 @@ class _Reader:
 
     def _open(self, options: dict[str, str]) -> Any:
         query = {"container": self._source.container, "timestamps": "true", **options}
-        if self.position.since:
+        if self.position.since and "tailLines" not in options:
             query["sinceTime"] = now_stamp(self.position.since)
         return self._client.log(
             self._source.pod, self._source.namespace, query, stop=self._stop, read_timeout=self._silence

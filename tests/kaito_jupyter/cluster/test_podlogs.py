@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,39 @@ def test_a_log_that_ends_at_once_twice_is_over_when_its_pod_is(server: ApiServer
         return RUNNING._replace(left=True)
 
     assert read(client, look) == words(20)
+
+
+@pytest.mark.parametrize("meanwhile", [0, 3], ids=["nothing was written", "lines were written"])
+def test_a_stream_that_was_silent_goes_on_without_all_that_was_read(
+    meanwhile: int, server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podlogs, "LONG_REPLAY", 20)
+    node, silent, states = Node(server, numbered(30, 1)), 0, [RUNNING]
+    never = threading.Event()
+
+    def answer(request: Request) -> Answer:
+        nonlocal silent
+        if "follow" not in request.query:
+            return node(request)
+        silent += 1
+        if silent == 1:  # connected, and no byte comes
+            node.log = numbered(30 + meanwhile, 1)
+            return Answer(pieces=[], hold=never)
+        states.append(ENDED)
+        tail = node.log[-1:] if "tailLines" in request.query else node.log
+        node.log = numbered(node.log and len(node.log) + 2, 1)
+        text = "".join(f"{stamp(time)} {line}\n" for time, line in [*tail, *node.log[-2:]]).encode()
+        return Answer(pieces=[text])
+
+    server.answer = answer
+    found = []
+    for chunk in podlogs.follow(client, SOURCE, look=lambda: states[-1], stop=Stop(), silence=1):
+        found += [line.text for line in chunk.lines]
+    never.set()
+    assert found == words(32 + meanwhile)
+    follows = [r.query for r in server.requests if "follow" in r.query]
+    assert follows[1]["tailLines"] == "1"
+    assert "sinceTime" not in follows[1]
 
 
 def test_what_is_written_last_is_read_after_the_end_is_known(server: ApiServer, client: Client) -> None:
