@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import select
+import ssl
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -18,6 +19,7 @@ from .resources import PODS
 PROTOCOL: Final = "v4.channel.k8s.io"
 SILENCE: Final = 120.0
 """Seconds without a byte, either way, after which it is given up."""
+_AT_ONCE: Final = 16 * 1024
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
 
 
@@ -57,9 +59,8 @@ def execute(
         raise refusal(asked, error.status_code, error.resp_body or b"") from None
     except (websocket.WebSocketException, OSError) as error:
         raise Unreachable(asked, plain(str(error)) or type(error).__name__) from None
-    exchange = _Exchange(socket, asked)
+    exchange = _Exchange(socket, asked, silence)
     try:
-        socket.settimeout(silence)
         for piece in stdin:
             if not exchange.send(piece):
                 break
@@ -67,30 +68,62 @@ def execute(
     except (websocket.WebSocketException, OSError) as error:
         raise Unreachable(asked, plain(str(error)) or "the connection broke off") from None
     finally:
-        socket.close(timeout=0)
+        socket.shutdown()  # no word of goodbye: it would wait behind what is not read any more
 
 
 class _Exchange:
     """Frames both ways. The first byte of each says which stream it is of."""
 
-    def __init__(self, socket: Any, asked: Asked) -> None:
-        self._socket, self._asked = socket, asked
+    def __init__(self, socket: Any, asked: Asked, silence: float) -> None:
+        self._socket, self._asked, self._silence = socket, asked, silence
+        self._raw = socket.sock
+        socket.settimeout(silence)
         self._out: list[bytes] = []
         self._err: list[bytes] = []
         self._status: dict[str, Any] | None = None
         self._open = True
 
     def send(self, piece: bytes) -> bool:
-        """Send a piece of the input; False when nobody reads it any more."""
-        while self._open and self._status is None and self._waiting():
-            self._receive()
-        if not self._open or self._status is not None:
-            return False
-        try:
-            self._socket.send_binary(bytes([_STDIN]) + piece)
-        except (BrokenPipeError, ConnectionError):
-            return False  # what it had to say may still be read
+        """Send a piece of the input; False when nobody reads it any more.
+
+        A command that has ended reads nothing, and its server may leave the connection open: so what comes is read while
+        there is something to send, and nothing is sent that would have to wait.
+        """
+        from websocket import ABNF
+
+        rest = memoryview(ABNF.create_frame(bytes([_STDIN]) + piece, ABNF.OPCODE_BINARY).format())
+        while rest:
+            readable, writable = self._ready()
+            if readable:
+                self._receive()
+            if not self._open or self._status is not None:
+                return False
+            if writable:
+                rest = rest[self._sent(rest[:_AT_ONCE]) :]
         return True
+
+    def _ready(self) -> tuple[bool, bool]:
+        """Whether something came, and whether something can be sent. Waits until one of both."""
+        pending = getattr(self._raw, "pending", None)  # what TLS has read already, no socket shows
+        if pending and pending():
+            return True, False
+        readable, writable, _ = select.select([self._raw], [self._raw], [], self._silence)
+        if not readable and not writable:
+            raise TimeoutError("timed out")
+        return bool(readable), bool(writable)
+
+    def _sent(self, data: memoryview) -> int:
+        """How much of it went without waiting."""
+        self._raw.setblocking(False)
+        try:
+            return int(self._raw.send(data))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+        except ConnectionError:
+            self._open = False  # what it had to say was read
+            return 0
+        finally:
+            self._raw.settimeout(self._silence)
 
     def end(self) -> Executed:
         while self._open and self._status is None:
@@ -105,11 +138,6 @@ class _Exchange:
         if codes and codes[0].isdigit():
             return Executed(int(codes[0]), out, err)
         return Executed(-1, out, err or plain(str(self._status.get("message") or "")))
-
-    def _waiting(self) -> bool:
-        raw = self._socket.sock
-        pending = getattr(raw, "pending", None)
-        return bool(pending and pending()) or bool(select.select([raw], [], [], 0)[0])
 
     def _receive(self) -> None:
         from websocket import ABNF

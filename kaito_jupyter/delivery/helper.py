@@ -60,15 +60,15 @@ def helper(client: Client, spec: TuningSpec, claim: str, say: Callable[[str], No
     """
     _sweep(client, spec.namespace)
     made = client.create(pod(spec, claim))
-    name, gently = p.name(made), 0  # one that has not started has nothing to end
+    name = p.name(made)
     try:
         say(f"A pod is started that takes the data into the claim {claim}")
         _wait(client, name, spec.namespace, claim)
-        gently = 1
         yield Helper(client, name, spec.namespace)
     finally:
+        # At once: all that it had to do is done, or is not wanted any more.
         with contextlib.suppress(ClusterError):
-            client.delete(PODS, name, spec.namespace, uid=p.uid(made), grace_seconds=gently)
+            client.delete(PODS, name, spec.namespace, uid=p.uid(made), grace_seconds=0)
 
 
 def image_of(spec: TuningSpec) -> str:

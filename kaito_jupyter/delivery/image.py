@@ -68,7 +68,8 @@ def _logged_in(
     from kaito_trainer.oci import Image, RegistryError
 
     first: RegistryError | None = None
-    for logins in chain([{}], _secrets(source, spec, client)):
+    unread: list[str] = []
+    for logins in chain([{}], _secrets(source, spec, client, unread)):
         image = Image(reference, logins=logins)
         try:
             there = image.digest()
@@ -81,11 +82,17 @@ def _logged_in(
         else:
             return image, there
     assert first is not None
+    if unread:
+        what = f"{first.message} The Secret {' and '.join(unread)} is for the pods: it cannot be read from here."
+        raise RegistryError(first.kind, what, f"Log in to {image.host} on this machine (docker login).")
     raise first
 
 
-def _secrets(source: DataSource, spec: TuningSpec, client: Client) -> Iterator[dict[str, Any]]:
-    """Logins out of the cluster: the adapter's push secret when it is for the same registry, then the pull secrets."""
+def _secrets(source: DataSource, spec: TuningSpec, client: Client, unread: list[str]) -> Iterator[dict[str, Any]]:
+    """Logins out of the cluster: the adapter's push secret when it is for the same registry, then the pull secrets.
+
+    `unread` gets the names of those that we have no right to read.
+    """
     from kaito_trainer.logins import logins_of
 
     output = spec.output
@@ -95,8 +102,11 @@ def _secrets(source: DataSource, spec: TuningSpec, client: Client) -> Iterator[d
     for name in names:
         try:
             data = client.get(SECRETS, name, spec.namespace).get("data") or {}
-        except (Forbidden, NotFound):
-            continue  # who may not read it needs a login of their own; that it is missing is told elsewhere
+        except Forbidden:
+            unread.append(name)
+            continue
+        except NotFound:
+            continue  # told elsewhere
         try:
             yield logins_of(base64.b64decode(data.get(_KEY, "")).decode())
         except ValueError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
+import sys
 import tarfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,18 +12,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from own_jobs import claim, push_secret, until
 
 from kaito_jupyter.cluster.client import Client
-from kaito_jupyter.cluster.resources import CLAIMS, CONFIG_MAPS, JOBS, PODS, Resource
+from kaito_jupyter.cluster.connection import Stop
+from kaito_jupyter.cluster.execute import execute
+from kaito_jupyter.cluster.refusals import Forbidden, Invalid, NotFound
+from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, PODS, ROLES
 from kaito_jupyter.dataset import Dataset
 from kaito_jupyter.delivery import Delivered, deliver
+from kaito_jupyter.delivery.helper import helper
 from kaito_jupyter.errors import BackendError, SpecError
 from kaito_jupyter.spec import TuningSpec, build_spec
 
 pytestmark = pytest.mark.cluster
 
+ROOT = Path(__file__).parents[2]
 ROWS = 40
-VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 
 
 @pytest.fixture
@@ -64,44 +68,6 @@ def spec(cluster: Any, client: Client, namespace: str) -> Callable[..., TuningSp
         return build_spec(**given | options)
 
     return make
-
-
-def push_secret(client: Client, auth_file: str) -> None:
-    client.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/dockerconfigjson",
-            "metadata": {"name": "push"},
-            "data": {".dockerconfigjson": base64.b64encode(Path(auth_file).read_bytes()).decode()},
-        }
-    )
-
-
-def claim(client: Client, name: str) -> Path:
-    """A bound claim, and where its volume is on this machine. Everybody may write into it: the class knows no fsGroup."""
-    client.create(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name},
-            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-    )
-    volume = until(lambda: client.get(CLAIMS, name)["spec"].get("volumeName"))
-    folder = Path(client.get(VOLUMES, volume)["spec"]["hostPath"]["path"])
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o777)
-    return folder
-
-
-def until(ask: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """What it gives as soon as that is true; a test that waits in vain fails."""
-    deadline = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-    return found
 
 
 def delivered(data: Dataset, spec: TuningSpec, client: Client, told: list[str] | None = None) -> Delivered:
@@ -165,6 +131,24 @@ def test_a_registry_that_knows_nobody_is_named_with_a_remedy(
     assert caught.value.problems[0].path == "tuning.input.image"
 
 
+def test_a_secret_that_cannot_be_read_from_here_is_told(
+    cluster: Any,
+    client: Client,
+    spec: Callable[..., TuningSpec],
+    data: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise Forbidden("read secrets", "no right to")
+
+    monkeypatch.setattr(client, "get", forbidden)
+    registry = cluster.env["KAITO_CLUSTER_AUTH_REGISTRY"]
+    with pytest.raises(
+        SpecError, match=r"The Secret push is for the pods.* Log in to 127\.0\.0\.1:\d+ on this machine"
+    ):
+        delivered(data, spec(input=f"image:{registry}/{client.namespace}/data"), client)
+
+
 def test_runs_share_the_config_map_of_their_data_and_the_last_takes_it_along(
     client: Client, spec: Callable[..., TuningSpec], data: Dataset
 ) -> None:
@@ -183,8 +167,13 @@ def test_runs_share_the_config_map_of_their_data_and_the_last_takes_it_along(
     third = delivered(other, spec(name="first"), client)
     assert third.source.volume_source == {"configMap": {"name": f"first-data-{other.fingerprint[:16]}"}}
 
+    # The last run takes it along.
+    for name in ("first", "second"):
+        assert client.find(CONFIG_MAPS, "first-data")
+        client.delete(JOBS, name)
+    until(lambda: client.find(CONFIG_MAPS, "first-data") is None)
+
     # Gone between the look and the use: made anew.
-    client.delete(CONFIG_MAPS, "first-data")
     second.own(owner(client, "second"))
     assert client.get(CONFIG_MAPS, "first-data")["binaryData"] == there["binaryData"]
 
@@ -241,6 +230,88 @@ def test_a_claim_that_cannot_be_written_is_told_and_no_pod_stays(
     with pytest.raises(SpecError, match="Permission denied"):
         delivered(data, spec(input="pvc:data"), client)
     until(lambda: not client.list(PODS)[0])
+
+
+def test_an_interrupt_takes_the_helper_away(
+    client: Client, spec: Callable[..., TuningSpec], data: Dataset, helped: None
+) -> None:
+    folder = claim(client, "data")
+
+    def interrupt(text: str) -> None:
+        if text.endswith("%"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deliver(data, spec(input="pvc:data"), client=client, target="kaito", on_progress=interrupt)
+    until(lambda: not client.list(PODS)[0])
+    assert not list(folder.rglob("*.parquet"))
+
+
+def test_a_command_in_a_pod_gives_its_output_its_errors_and_its_code(
+    client: Client, spec: Callable[..., TuningSpec], helped: None
+) -> None:
+    claim(client, "data")
+    with helper(client, spec(), "data", lambda text: None) as pod:
+        done = pod.run('printf "%s" "$1"; head -c 5; echo bad >&2; exit 7', "a b", stdin=[b"12", b"345"])
+        assert (done.code, done.out, done.err) == (7, b"a b12345", "bad")
+        large = b"x" * 3_000_000
+        done = pod.run("head -c 3000000 | wc -c", stdin=[large])
+        assert (done.code, done.out.strip()) == (0, b"3000000")
+        # Who ends early reads no more: what else there is to send is not waited for.
+        done = pod.run("exit 3", stdin=(large for _ in range(30)))
+        assert done.code == 3
+        (name,) = (p["metadata"]["name"] for p in client.list(PODS)[0])
+        with pytest.raises(Invalid, match="none"):
+            execute(client, name, client.namespace, ["true"], container="none")
+    with pytest.raises(NotFound):
+        execute(client, "nobody", client.namespace, ["true"], container="helper")
+
+
+IN_THE_CLUSTER = """
+import pandas as pd
+from kaito_jupyter.cluster.client import Client
+from kaito_jupyter.dataset import Dataset
+from kaito_jupyter.delivery import deliver
+from kaito_jupyter.spec import DataSource, TuningSpec
+from kaito_jupyter.spec.sources import pvc
+
+client = Client.connect()
+spec = TuningSpec(preset="phi-4", namespace=client.namespace, input=DataSource(volume_source=pvc("data"), path="jovyan/sets"))
+for _ in range(2):
+    found = deliver(Dataset.read(pd.DataFrame({"text": ["one", "two"]})), spec, client=client, target="kaito", on_progress=print)
+print("end", found.reused, found.source.path)
+"""
+
+
+def test_a_notebook_in_the_cluster_writes_to_the_claim_that_it_has_mounted(cluster: Any, client: Client) -> None:
+    folder = claim(client, "data")
+    (folder / "jovyan").mkdir()
+    (folder / "jovyan").chmod(0o777)
+    rights = {"apiVersion": f"{ROLES.group}/v1", "metadata": {"name": "notebook", "namespace": client.namespace}}
+    client.create({**rights, "kind": "Role", "rules": [{"apiGroups": [""], "resources": ["*"], "verbs": ["get"]}]})
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": client.namespace}
+    role = {"apiGroup": ROLES.group, "kind": "Role", "name": "notebook"}
+    client.create({**rights, "kind": "RoleBinding", "roleRef": role, "subjects": [account]})
+    mount = {"name": "home", "mountPath": "/workspace/home", "subPath": "jovyan"}
+    container = {
+        "name": "notebook",
+        "image": cluster.env["KAITO_CLUSTER_HOST_IMAGE"],
+        "command": [sys.executable, "-c", IN_THE_CLUSTER],
+        "workingDir": str(ROOT),
+        "env": [{"name": "HOME", "value": "/tmp"}],
+        "volumeMounts": [mount],
+    }
+    volume = {"name": "home", "persistentVolumeClaim": {"claimName": "data"}}
+    pod = {"restartPolicy": "Never", "containers": [container], "volumes": [volume]}
+    client.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "notebook"}, "spec": pod})
+    until(lambda: client.get(PODS, "notebook")["status"]["phase"] in ("Succeeded", "Failed"))
+    with client.log("notebook", None, {}, stop=Stop(), read_timeout=30) as pieces:
+        log = b"".join(pieces).decode()
+    # It may do nothing but read: had it asked for a helper pod, it would have been refused.
+    last = log.splitlines()[-1]
+    assert last.startswith("end True jovyan/sets/"), log
+    (file,) = folder.rglob("*.parquet")
+    assert str(file.relative_to(folder)) == last.split()[-1]
 
 
 def test_a_helper_that_cannot_start_says_why_and_is_deleted(
