@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -189,6 +190,18 @@ def test_one_watched_run_is_one_watch_a_kind(job_client: Client, cluster: Any, r
     assert sum(asked.values()) <= 6
     run.close()
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("kaito ")], LONG)
+
+
+def test_an_interpreter_that_ends_while_it_reads_ends_cleanly(
+    job_client: Client, cluster: Any, nothing_here: None
+) -> None:
+    job_client.apply(talker("mine", cluster.env["KAITO_CLUSTER_HOST_IMAGE"]))
+    until(lambda: any(r.state.loss is not None for r in runs(job_client.namespace, "job")), LONG)
+    code = (
+        f"import kaito_jupyter; run = kaito_jupyter.watch('mine', {job_client.namespace!r}, 'job'); print(run.reading)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 MOMENTS: dict[str, tuple[dict[str, Any], Callable[[Run, Client], bool]]] = {
