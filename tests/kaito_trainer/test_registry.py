@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +105,21 @@ def test_what_netrc_holds_is_not_told(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     remote(ours).ask("GET", f"{ours.host}/v2/x")
     assert ours.seen == [("/v2/x", ""), ("/v2/x", BASIC)]
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+def test_what_a_registry_says_again_of_a_login_is_not_told(scheme: str) -> None:
+    told = base64.b64encode(b"kaito:canary-password").decode() if scheme == "Basic" else "canary-token"
+
+    class Chatty(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 (as http.server calls it)
+            self.say(403, json.dumps({"errors": [{"message": f"canary-password canary-token {told} no"}]}).encode())
+
+    with http_server(Chatty) as port:
+        found = requests.get(f"http://127.0.0.1:{port}/", headers={"Authorization": f"{scheme} {told}"}, timeout=60)
+    assert told not in Refused(found).said
+    assert ("canary-password" if scheme == "Basic" else "canary-token") not in Refused(found).said
+    assert Refused(found).said.endswith(" no")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ password, a token or an address with one.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
@@ -59,10 +60,25 @@ class Refused(Exception):
         """Seconds that the registry asks us to wait."""
         try:
             errors = answer.json().get("errors") or [{}]
-            self.said = str(errors[0].get("message") or errors[0].get("code") or "")[:200]
+            said = str(errors[0].get("message") or errors[0].get("code") or "")
         except (ValueError, AttributeError, LookupError, TypeError):
-            self.said = str(answer.reason or "")[:200]
+            said = str(answer.reason or "")
+        for secret in _secrets(answer):
+            said = said.replace(secret, "…")
+        self.said = said[:200]
         super().__init__(self.status, self.said)
+
+
+def _secrets(answer: requests.Response) -> Iterator[str]:
+    """What the request told of who we are, and some registry might say again."""
+    sent = answer.request.headers.get("Authorization", "") if answer.request is not None else ""
+    told = str(sent).partition(" ")[2]
+    if told:
+        yield told
+    with suppress(ValueError):
+        password = base64.b64decode(told, validate=True).partition(b":")[2].decode(errors="replace")
+        if password:
+            yield password
 
 
 class Damaged(Exception):
