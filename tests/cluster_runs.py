@@ -92,10 +92,10 @@ class Following:
 
     def close(self) -> None:
         self.stop.set()
-        self._thread.join(30)
+        self._thread.join(120)
         assert not self._thread.is_alive(), "it did not end"
 
-    def end(self, timeout: float = 120) -> Status:
+    def end(self, timeout: float = 270) -> Status:
         """Wait for the run's end: its last status."""
         self._thread.join(timeout)
         if self.error:
@@ -106,7 +106,7 @@ class Following:
         assert last.state in TERMINAL
         return last
 
-    def until(self, condition: Any, timeout: float = 60) -> None:
+    def until(self, condition: Any, timeout: float = 240) -> None:
         """Wait until `condition(self)`."""
         deadline = time.monotonic() + timeout
         while not condition(self):
@@ -127,7 +127,7 @@ class Following:
         return [text for b in self.batches if b.source == source for text in b.texts]
 
 
-def only_pod(client: Client, name: str, timeout: float = 30) -> Json:
+def only_pod(client: Client, name: str, timeout: float = 240) -> Json:
     """The newest pod of that Job, as soon as there is one."""
     deadline = time.monotonic() + timeout
     while True:
