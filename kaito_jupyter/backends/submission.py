@@ -119,6 +119,8 @@ class Submission:
         for document in others:
             undo.callback(self._drop, resource_of(document), document["metadata"]["name"])
             self._reserve(document)
+        if self._client.find(WORKSPACES, workspace["metadata"]["name"], self._namespace):
+            raise SpecError([_taken(workspace)])  # an apply would change what is there
         self._client.apply(workspace, dry_run=True, force=True)
         undo.callback(self._drop, WORKSPACES, workspace["metadata"]["name"])
         made = self._client.apply(workspace, force=True)

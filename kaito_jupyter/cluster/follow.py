@@ -128,7 +128,7 @@ class _Follower:
             if status.revision > self._revision:
                 self._revision = status.revision
                 if status.state in TERMINAL:
-                    yield replace(status, state="Running", ended=None)
+                    yield Status("Running", created=status.created, started=status.started, revision=status.revision)
             self._start_logs()
             if status.state in TERMINAL:
                 if self._final_since is None:
