@@ -239,8 +239,8 @@ def _told(plan: Plan) -> Iterator[str]:
         data = f"{plan.dataset.rows:,} rows ({plan.dataset.format}){split}"
     steps = "" if plan.total_steps is None else f", {plan.total_steps:,} steps"
     yield f"{plan.spec.method} on {plan.spec.preset}: {data}{steps}, {where}."
-    if plan.travels:
-        yield plan.travels
+    if plan.route is not None:
+        yield plan.route.note
     yield from (plan.dataset.notes if plan.dataset else ())
     yield from (f"{p.severity}: {p}" for p in plan.problems)
 

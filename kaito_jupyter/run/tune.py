@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from kaito_trainer.contract import Problem
 
@@ -16,6 +16,9 @@ from ..errors import BackendError, DatasetError, InputError, SpecError
 from ..spec import DataDestination, DataSource, Difference, Placement, Target, TuningSpec, build_spec
 from .config_maps import fetched
 from .run import Run
+
+if TYPE_CHECKING:
+    from ..delivery import Route
 
 ANOTHER_NAME: Final = 5
 """How often a name that we made is made anew when somebody else takes it in between."""
@@ -39,8 +42,8 @@ class Plan:
     """The kubeconfig's context, when one was named."""
     why: str = ""
     """Why it goes there, as a sentence."""
-    travels: str = ""
-    """How the data gets there, as a sentence; empty where it stays or is there already."""
+    route: Route | None = None
+    """How the data gets there; None where it stays or is there already."""
     accepted_by: str = ""
     """The server that took its objects for a trial (`rehearse`), without keeping them."""
 
@@ -50,7 +53,10 @@ class Plan:
 
     def to_yaml(self, target: Target | None = None) -> str:
         """Workspace and ConfigMap as YAML, for its own target or another."""
-        return self.spec.to_yaml(target or self.target, self.rows)
+        spec = self.spec
+        if self.route is not None and self.route.way in ("image", "volume"):
+            spec = replace(spec, input=self.route.source)
+        return spec.to_yaml(target or self.target, self.rows)
 
     def submit(self, on_progress: Callable[[str], None] | None = None) -> Run:
         """Start it. `on_progress` is told how the data gets there, a sentence at a time.
@@ -182,12 +188,12 @@ def tune(
         message = "there is no data."
         remedy = "Give a DataFrame or a file, or name with `input` where the data is."
         found.append(Problem("data", message, remedy))
-    travels = ""
+    way = None
     if dataset is not None and spec is not None and target != "local":
         from ..delivery import route
 
-        travels = _collect(found, lambda: route(dataset, spec).note, "")
-        bad_spec |= not travels
+        way = _collect(found, lambda: route(dataset, spec), None)
+        bad_spec |= way is None
     if place is not None and spec is not None and not dry_run:
         stands = place.problems(spec)
         found += stands
@@ -205,7 +211,7 @@ def tune(
     limited = isinstance(limit, int) and limit > 0  # then the number of rows does not matter
     rows = dataset.rows if dataset else 0 if limited else None
     steps = None if rows is None else spec.total_steps(rows, target=target)
-    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, travels)
+    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, way)
     if dry_run == "server":
         return plan.rehearse()
     if dry_run or place is None:
