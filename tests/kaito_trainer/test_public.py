@@ -5,13 +5,18 @@ In the tests with a server 127.0.0.1 passes for a public address, and 127.0.0.2 
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from file_server import CONTENT, Server, Told, file_server, says
+from http_servers import Quiet, http_server
 
 from kaito_trainer import public
 from kaito_trainer.failures import Failure
@@ -79,6 +84,41 @@ def test_a_proxy_is_not_used_to_reach_a_private_address(
     with pytest.raises(Failure, match=r"leads to the private address 169\.254\.169\.254"):
         told("http://169.254.169.254/metadata", target=tmp_path, allow_private=False)
     assert server.seen == []
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 with its key, signed by nobody."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {file}.key -out {file} -days 2 -subj /CN=test"
+    subprocess.run([*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], capture_output=True, check=True)
+    file.write_text(file.read_text() + Path(f"{file}.key").read_text())
+    return file
+
+
+class Says(Quiet):
+    def do_GET(self) -> None:  # noqa: N802 (as http.server calls it)
+        self.say(200, CONTENT)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ssl.SSLError):  # who does not trust us hangs up
+            super().handle()
+
+
+def test_https_is_looked_at_as_closely(
+    told: Told, tmp_path: Path, certificate: Path, one_public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server(Says, certificate=certificate) as port:
+        url = f"https://127.0.0.1:{port}/x?sig=canary"
+        with pytest.raises(Failure, match=r"in 1 try \(its certificate is not trusted\)") as caught:
+            told(url, target=tmp_path, allow_private=False)
+        assert "canary" not in str(caught.value)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert told(url, target=tmp_path, allow_private=False)[0].read_bytes() == CONTENT
+        with pytest.raises(Failure, match=r"leads to the private address 127\.0\.0\.2"):
+            told(url.replace("127.0.0.1", "127.0.0.2"), target=tmp_path, allow_private=False)
 
 
 @pytest.mark.parametrize(
