@@ -99,6 +99,19 @@ def test_a_damaged_data_file(run: Run) -> None:
     assert told["message"].startswith("train.parquet: it cannot be read as parquet: ")
 
 
+def test_data_that_cannot_be_read_at_all_is_the_datas_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kaito_trainer import read
+
+    (tmp_path / "rows").write_text("{}")
+    monkeypatch.setattr(Path, "open", lambda *args, **kwargs: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    with pytest.raises(Failure) as caught:
+        read.find(tmp_path)
+    assert (caught.value.kind, caught.value.message) == (
+        "dataset",
+        f"{tmp_path}: it cannot be read: [Errno {errno.EIO}] I/O error",
+    )
+
+
 @pytest.mark.train
 def test_a_damaged_model(run: Run, tmp_path: Path) -> None:
     import shutil

@@ -192,6 +192,10 @@ class EventCallback(TrainerCallback):
         step, took = state.global_step, self._checkpoints.took if self._checkpoints else None
         self._emit(Save(global_step=step, path=f"{args.output_dir}/checkpoint-{step}", seconds=took))
 
+    def tell(self, what: str) -> None:
+        """Say something of the present work to those who watch."""
+        self._emit(Phase(phase=self.phase, detail=what))
+
     def history(self, max_steps: int) -> None:
         """Tell the curve so far, thinned to what one event may carry; the latest point is always in it."""
         if self._latest is None:

@@ -39,8 +39,8 @@ class Keeping(Halving):
         self.seconds = 0.0
         """The training's time before this start."""
         self._begun = time.monotonic()
-        # Where a step has several batches, it may be left halfway: the generators at the end of the step before (an epoch
-        # that begins draws from them), and generators and loss at its own beginning.
+        # A step of several batches may be left halfway, for the state before it: the generators as the step before left them
+        # (an epoch that begins draws from them), and the loss that was added up.
         self._after_step: tuple[Any, ...] | None = None
         self._before_step: tuple[tuple[Any, ...], Any] | None = None
         self._counted: tuple[int, dict[str, int]] = (0, {})
@@ -74,7 +74,9 @@ class Keeping(Halving):
         }
 
     def checkpoint(self) -> None:
-        """Write a checkpoint of the present step, unless there is one."""
+        """Write a checkpoint of the present step, unless there is one, or another process is somewhere else."""
+        if self.args.world_size > 1:
+            return
         if self.checkpoints is None or self.state.global_step not in self.checkpoints.written:
             self._save_checkpoint(self.model, trial=None)
             self.callback_handler.on_save(self.args, self.state, self.control)
@@ -85,7 +87,7 @@ class Keeping(Halving):
             return
         if 0 < len(self._made) < self._of_step and self._before_step is not None:
             drawn, loss = self._before_step
-            set_generators(self._after_step or drawn)
+            set_generators(drawn)
             self._tr_loss.copy_(loss)
             self._total_train_tokens = self._counted[0]
             self.model.zero_grad()
@@ -140,7 +142,7 @@ class Keeping(Halving):
         counted = {name: len(values) for name, values in self._metrics["train"].items()}
         self._counted = (self._total_train_tokens, counted)
         if self._of_step > 1:
-            self._before_step = (generators(), self._tr_loss.clone())
+            self._before_step = (self._after_step or generators(), self._tr_loss.clone())
 
     def forget_step(self) -> None:
         self._total_train_tokens, counted = self._counted

@@ -68,13 +68,13 @@ class Limits:
 
 
 class Halving(SFTTrainer):
-    """TRL's trainer, with batches that are halved when they do not fit. `tell` hears what was changed."""
+    """TRL's trainer, with batches that are halved when they do not fit."""
 
-    def __init__(
-        self, *args: Any, limits: Limits | None = None, tell: Callable[[str], None] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, limits: Limits | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.limits, self.tell = limits or Limits(), tell or (lambda text: None)
+        self.limits = limits or Limits()
+        self.tell: Callable[[str], None] = lambda what: None
+        """Hears what was changed."""
         self._made: list[Inputs] = []  # batches of the present step that were sent through the model
         self._of_step = 0  # how many it has
         if self.limits.recompute:

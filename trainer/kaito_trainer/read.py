@@ -32,6 +32,14 @@ REMEDY: Final = f"Give CSV, JSON (or JSON lines), Parquet or Arrow: {listing('.'
 
 def find(place: Path, extension: str | None = None) -> list[Path]:
     """All data files at a path. Raises `Failure` of kind `dataset` when there is none."""
+    try:
+        return _find(place, extension)
+    except OSError as error:
+        remedy = "Check that the volume with the data is mounted, and that the trainer's user may read it."
+        raise Failure("dataset", f"{place}: it cannot be read: {error}", remedy) from error
+
+
+def _find(place: Path, extension: str | None) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():

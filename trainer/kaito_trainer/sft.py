@@ -73,7 +73,6 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         checkpoints=kept,
         origin=start.checkpoint,
         limits=Limits.noted(output, config, [path, base.dtype, targets, length, device.name]),
-        tell=lambda what: emit(Phase(phase="training", detail=what)),
     )
     chosen |= start.choices | trainer.limits.choices
     begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
@@ -81,6 +80,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     events = EventCallback(emit, begin, stop, answer if asked else None, start, kept)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(events)
+    trainer.tell = events.tell
 
     stop.be_patient()  # from here on there is something to lose: a signal waits for the end of the step
     stop.check()
@@ -101,7 +101,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
             emit(Phase(phase="saving", detail="measuring the adapter on the held-out rows"))
             trainer.evaluate()
     except Cancelled:
-        pass
+        trainer.checkpoint()
     completed = not stop.asked
     events.history(last)
     end = TrainEnd(
