@@ -198,6 +198,29 @@ def test_a_full_disk_ends_the_run_by_its_name_and_the_events_still_come(
 
 
 @pytest.mark.train
+def test_a_disk_that_fills_up_at_a_checkpoint_leaves_the_one_before_to_go_on_from(
+    run: Run, small_files: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kaito_trainer.checkpoints import intact
+    from kaito_trainer.trainer import Trainer
+
+    fill = Trainer._fill
+
+    def fill_a_full_disk(trainer: Any, folder: Path) -> None:
+        if trainer.state.global_step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        fill(trainer, folder)
+
+    monkeypatch.setattr(Trainer, "_fill", fill_a_full_disk)
+    arguments = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+    assert run.train(TrainingArguments=arguments, TrainerOptions={"samples": 0}) == 1
+    told = json.loads(next(x for x in capfd.readouterr().out.splitlines() if '"type":"error"' in x))
+    assert told["kind"] == "disk-full"
+    assert [p.name for p in run.results.glob("*checkpoint-*")] == ["checkpoint-1"]
+    assert intact(run.results / "checkpoint-1")
+
+
+@pytest.mark.train
 def test_what_nobody_foresaw_is_a_crash_with_its_traceback_on_stderr(
     run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
