@@ -171,7 +171,7 @@ class Checkpoints:
         together()
 
     def _staging(self, goal: Path) -> Path:
-        return self.folder / f"{HIDDEN}{goal.name}"
+        return self.folder / f".{goal.name}"
 
     def _prune(self, kept: int, best: Path | None) -> bool:
         """Remove what is not to be kept, and say whether that was anything."""
@@ -187,7 +187,7 @@ class Checkpoints:
 
     def _remove(self, place: Path) -> None:
         """Out of sight in one step, so that a crash leaves no half of it."""
-        hidden = place.with_name(f"{HIDDEN}old-{place.name}")
+        hidden = place.with_name(f".{place.name}-old")
         shutil.rmtree(hidden, ignore_errors=True)
         place.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
