@@ -1,6 +1,7 @@
 """One command in a running container, with bytes for its input: the API server's `exec`, over a websocket.
 
-The input cannot be closed (the protocol `v4.channel.k8s.io` has no word for it), so the command has to know how much comes.
+The input cannot be closed (the protocol `v4.channel.k8s.io` has no word for it), so the command has to know how much comes; and it
+should read all of it, since some servers do not tell how a command ended before their hands are free of its input.
 """
 
 from __future__ import annotations

@@ -34,16 +34,16 @@ BLOCK: Final = 256 * 1024
 _DAMAGED: Final = 65
 """Exit code of a transfer whose checksum is wrong."""
 LOOK: Final = 'if [ -s "$1" ]; then sha256sum "$1"; else echo none; fi'
-TAKE: Final = f"""set -e
-umask 022
-mkdir -p "$(dirname "$1")"
-part="$(dirname "$1")/.part-$$"
+TAKE: Final = f"""umask 022
+folder="$(dirname "$1")"
+part="$folder/.part-$$"
 trap 'rm -f "$part"' EXIT
-head -c "$2" > "$part"
+head -c "$2" | {{ mkdir -p "$folder" && cat > "$part" || {{ cat > /dev/null; exit 1; }}; }} || exit 1
 [ "$(sha256sum < "$part" | cut -d ' ' -f 1)" = "$3" ] || exit {_DAMAGED}
 mv -f "$part" "$1"
 """
-"""The input's length is given, since its end cannot be told. The name of the part holds no format, so that no trainer reads it."""
+"""The input's length is given, since its end cannot be told. All of it is read, whatever fails: a server that has input left
+over for a command that has ended may never say how it ended. The part's name holds no format, so that no trainer reads it."""
 
 
 def put(dataset: Dataset, source: DataSource, spec: TuningSpec, client: Client, say: Say) -> bool:

@@ -226,9 +226,13 @@ def test_a_claim_that_cannot_be_written_is_told_and_no_pod_stays(
 ) -> None:
     with pytest.raises(SpecError, match="there is no claim nowhere"):
         delivered(data, spec(input="pvc:nowhere"), client)
-    claim(client, "data").chmod(0o755)
-    with pytest.raises(SpecError, match="Permission denied"):
-        delivered(data, spec(input="pvc:data"), client)
+    folder = claim(client, "data")
+    folder.chmod(0o755)
+    large = Dataset.read(pd.DataFrame({"text": [uuid.uuid4().hex * 1000 for _ in range(300)]}))
+    for frame in (data, large):
+        with pytest.raises(SpecError, match="Permission denied"):
+            delivered(frame, spec(input="pvc:data"), client)
+    assert not list(folder.iterdir())
     until(lambda: not client.list(PODS)[0])
 
 
@@ -257,8 +261,7 @@ def test_a_command_in_a_pod_gives_its_output_its_errors_and_its_code(
         large = b"x" * 3_000_000
         done = pod.run("head -c 3000000 | wc -c", stdin=[large])
         assert (done.code, done.out.strip()) == (0, b"3000000")
-        # Who ends early reads no more: what else there is to send is not waited for.
-        done = pod.run("exit 3", stdin=(large for _ in range(30)))
+        done = pod.run("exit 3", stdin=[b"which nobody reads"])
         assert done.code == 3
         (name,) = (p["metadata"]["name"] for p in client.list(PODS)[0])
         with pytest.raises(Invalid, match="none"):
