@@ -88,6 +88,8 @@ def train(file: Path, places: Places) -> int:
                 return 0
             if rank_zero:
                 results.forget(output)
+            if results.noted(output).get("run"):
+                emit.step = told(output).step  # should it be cancelled before it goes on
             if wrong:
                 raise failures.of_problems(wrong)
             if config.ModelConfig.local_files_only:

@@ -8,6 +8,7 @@ the error says how long a row fits.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -144,28 +145,29 @@ class Halving(SFTTrainer):
         losses = []
         for part in parts:
             self._tried = part
-            losses.append(super().training_step(model, part, whole))
+            # Several processes add up their gradients once: they need not have the same number of pieces.
+            last = part is parts[-1] or self.args.world_size == 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model=model):
+                losses.append(super().training_step(model, part, whole))
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _halve(self, model: Any, whole: Any, reason: str) -> None:
         """Ask for less at once. Raises `Failure` when there is no less."""
         limits, (unit, count) = self.limits, pieces.size(self._tried)
-        alone = unit == "rows" and count == 1
-        if self.args.world_size > 1:
-            if not alone:
-                setattr(limits, unit, count // 2)
-                limits.note()
-            message = f"Out of memory with {count} {unit} at once: {reason}"
-            raise Failure("out-of-memory", message, "Start the run again: it goes on with half of them at once.")
-        if not alone:
+        if unit == "tokens" or count > 1:
             setattr(limits, unit, count // 2)
-            self._changed(f"{count // 2} {unit} at once in place of {count}, added up to the same step")
+            recompute, what = False, f"{count // 2} {unit} at once in place of {count}, added up to the same step"
         elif not limits.recompute and limits.may_recompute and not self.args.gradient_checkpointing:
-            limits.recompute = True
-            self.recompute()
-            self._changed("activations are computed twice, a single row does not fit otherwise")
+            recompute = limits.recompute = True
+            what = "activations are computed twice, a single row does not fit otherwise"
         else:
             raise self._nothing_left(model, whole, reason)
+        if self.args.world_size > 1:  # the others are in the middle of a step that this one cannot leave alone
+            limits.note()
+            raise Failure("out-of-memory", f"{reason} Next: {what}.", "Start the run again, it goes on like that.")
+        if recompute:
+            self.recompute()
+        self._changed(what)
 
     def recompute(self) -> None:
         """Compute activations twice from now on, instead of keeping them."""
@@ -184,7 +186,7 @@ class Halving(SFTTrainer):
     def _nothing_left(self, model: Any, whole: Any, reason: str) -> Failure:
         """The failure that says how long a row would fit."""
         width = self._tried["input_ids"].shape[-1]
-        fits, fails = 0, width
+        fits, fails = 0, width if self.args.world_size == 1 else 0
         while fails - fits > max(1, width // 32):
             middle = (fits + fails) // 2
             if self._fits(model, pieces.shortened(self._tried, middle), whole):
@@ -196,7 +198,7 @@ class Halving(SFTTrainer):
         if not self.limits.recompute and not self.args.gradient_checkpointing:
             rest = f"set gradient_checkpointing: true, or {rest}"
         if fits < SHORTEST:
-            return Failure("out-of-memory", message, f"No row fits: {rest}")
+            return Failure("out-of-memory", message, rest[0].upper() + rest[1:])
         return Failure("out-of-memory", message, f"{fits} tokens fit: set max_length: {fits}, or {rest}")
 
     def _fits(self, model: Any, inputs: Inputs, whole: Any) -> bool:

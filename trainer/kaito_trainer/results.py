@@ -95,12 +95,13 @@ def synced(file: Path) -> None:
 
 def _write(file: Path, text: str) -> None:
     """The whole text or, after a crash, what was there before."""
-    written = file.with_name(f".{file.name}")
-    written.write_text(text, encoding="utf-8")
-    written.chmod(MODE)
-    synced(written)
-    written.replace(file)
-    synced(file.parent)
+    written = file.with_name(f".{file.name}-{os.getpid()}")
+    with failures.writing(file):
+        written.write_text(text, encoding="utf-8")
+        written.chmod(MODE)
+        synced(written)
+        written.replace(file)
+        synced(file.parent)
 
 
 __all__ = ["complete", "forget", "is_over", "note", "noted", "prepare", "save_adapter", "synced", "write_adapter"]
