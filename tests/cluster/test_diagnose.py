@@ -168,6 +168,9 @@ def test_a_hang_is_named_once_the_silence_is_long(
     backend: KaitoBackend, spec: TuningSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[stalled.__module__], "FLOOR", WINDOW)
+    monkeypatch.setattr(
+        sys.modules[stalled.__module__], "TIMES", 1.0
+    )  # steps that a busy machine slows down count less
     run = start(backend, noted(spec, fail="hang"))
     found, when = named(run, "stall")
     assert found.state == "Running"

@@ -125,12 +125,15 @@ def test_each_mistake_on_a_line_has_its_message(shell: InteractiveShell, line: s
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("stop", '%kaito: "stop" is no verb. The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete" and "doctor".'),
+        (
+            "stop",
+            '%kaito: "stop" is no verb. The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume" and "doctor".',
+        ),
         (
             "cancell x",
             (
                 '%kaito: "cancell" is no verb. Did you mean "cancel"? '
-                'The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete" and "doctor".'
+                'The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume" and "doctor".'
             ),
         ),
         ("runs 'x", "%kaito: ' is not closed. Close it."),
