@@ -19,7 +19,7 @@ SHOWN: Final = 8
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 _SIZE: Final = "node.kubernetes.io/instance-type"
 _LIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
-_OPTIONAL: Final = f"Nothing needs it; the ClusterRole {LOOK} (deploy/cluster-role.yaml) gives it."
+_OPTIONAL: Final = f"No run needs it; the ClusterRole {LOOK} (deploy/cluster-role.yaml) gives it."
 
 Json = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from ..cluster.resources import CLAIMS, CONFIG_MAPS, EVENTS, JOBS, NODES, PODS, 
 ROLE: Final = "kaito-jupyter"
 """Name of the Role."""
 LOOK: Final = "kaito-jupyter-look"
-"""Name of the ClusterRole that shows the doctor what is not of one namespace. Nothing needs it."""
+"""Name of the ClusterRole that lets one see what is not of one namespace. No run needs it."""
 RBAC: Final = "rbac.authorization.k8s.io"
 _ACCOUNT: Final = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 
@@ -77,10 +77,12 @@ RIGHTS: Final = (
 
 CLUSTER_WIDE: Final = (
     Right(NODES, ("list",), "which nodes have GPUs"),
-    Right(PODS, ("list",), "how many of those GPUs are free"),
+    Right(PODS, ("list",), "how many of those GPUs are free, and how the runs of all namespaces are"),
     Right(STORAGE_CLASSES, ("list",), "where a claim can be made"),
+    Right(JOBS, ("list",), "the runs of all namespaces (%kaito runs -A)"),
+    Right(WORKSPACES, ("list",), "those in KAITO"),
 )
-"""What the doctor alone asks of the whole cluster. Without it, it says less."""
+"""What is asked of the whole cluster: without it the doctor says less, and runs are listed in one namespace."""
 
 
 def subject(user: str) -> dict[str, str]:
@@ -113,7 +115,7 @@ def binding(user: str, namespace: str | None = None) -> dict[str, Any]:
 
 
 def cluster_role(rights: Iterable[Right] = CLUSTER_WIDE) -> dict[str, Any]:
-    """The ClusterRole for the doctor's look at nodes and storage."""
+    """The ClusterRole to see what is not of one namespace."""
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRole",
@@ -134,7 +136,7 @@ def shipped() -> dict[str, str]:
         "role.yaml": about + _explained(role()),
         "rolebinding.yaml": f"{about}# An example: `%kaito doctor` prints it with the name that the cluster knows you by.\n"
         + _documents(binding("system:serviceaccount:team-a:notebook")),
-        "cluster-role.yaml": f"{about}# Not needed: with it, %kaito doctor also shows the GPUs that are free, and storage.\n"
+        "cluster-role.yaml": f"{about}# No run needs it: with it, %kaito doctor shows free GPUs and storage, and %kaito runs -A all runs.\n"
         + _explained(cluster_role(), CLUSTER_WIDE),
     }
 

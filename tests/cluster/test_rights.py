@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 import kaito_jupyter
 from kaito_jupyter.backends.base import TuningJob
-from kaito_jupyter.checkup.rights import CLUSTER_WIDE, RIGHTS
+from kaito_jupyter.checkup.rights import CLUSTER_WIDE, RBAC, RIGHTS, cluster_role, subject
 from kaito_jupyter.cluster.client import Client
 from kaito_jupyter.cluster.resources import CONFIG_MAPS, JOBS, PODS, WORKSPACES
 from kaito_jupyter.errors import SpecError
@@ -162,6 +162,33 @@ def test_with_exactly_that_role_every_feature_works_and_none_of_it_is_superfluou
     assert {g for g in granted - asked if g[:2] not in NEWER} == set(), "in the Role, and never asked"
     everywhere = {(a.verb, a.what) for a in recorder.asked if a.scope == "cluster"}
     assert everywhere - ANYBODY - TOLERATED <= {(verb, r.what) for r in CLUSTER_WIDE for verb in r.verbs}
+
+
+def test_the_cluster_role_lets_one_see_gpus_and_the_runs_of_all_namespaces(
+    cluster: Any, namespace: str, admin: Client, notebook: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kubernetes.client import RbacAuthorizationV1Api
+
+    grant(admin, notebook, kaito_jupyter.doctor().role)
+    assert {line.mark for line in kaito_jupyter.doctor().of("GPUs")} == {"note"}
+    assert kaito_jupyter.runs(everywhere=True).troubles
+    name, api = f"kaito-jupyter-test-{namespace}", RbacAuthorizationV1Api(cluster.api)
+    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
+    api.create_cluster_role({**cluster_role(), "metadata": {"name": name}})
+    try:
+        who = [subject(notebook.user)]
+        api.create_cluster_role_binding({"metadata": {"name": name}, "roleRef": reference, "subjects": who})
+        until(lambda: kaito_jupyter.doctor().of("GPUs")[0].mark == "ok", 60)
+        report = kaito_jupyter.doctor()
+        assert "GPUs free" in report.of("GPUs")[0].text
+        assert report.of("storage")[0].mark == "ok"
+        recorder = Recorder(monkeypatch)
+        assert kaito_jupyter.runs(everywhere=True).troubles == ()
+        everywhere = {(a.verb, a.what) for a in recorder.asked if a.scope == "cluster"}
+        assert everywhere <= {(verb, r.what) for r in CLUSTER_WIDE for verb in r.verbs}
+    finally:
+        api.delete_cluster_role_binding(name)
+        api.delete_cluster_role(name)
 
 
 def use_kaito(cluster: Any, namespace: str, shell: InteractiveShell) -> None:
