@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import KaitoError
+from .tilde import expanded
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -64,7 +65,7 @@ class ChatTemplate:
             return None
         file = folder / TEMPLATE_FILE
         source = file.read_text(encoding="utf-8") if file.is_file() else _named(config.get("chat_template"))
-        origin = folder.name if Path(model).expanduser().is_dir() else str(model)
+        origin = folder.name if expanded(model).is_dir() else str(model)
         return cls(source, tokens, origin) if source else None
 
     def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:
@@ -170,7 +171,7 @@ def _marks(text: str) -> list[tuple[int, int]]:
 
 
 def _folder(model: str | Path) -> Path | None:
-    path = Path(model).expanduser()
+    path = expanded(model)
     if path.is_dir():
         return path
     if not _HUB_ID.fullmatch(str(model)):
@@ -223,6 +224,6 @@ def _text(chat_template: str) -> str:
     if "{" in chat_template:
         return chat_template
     try:
-        return Path(chat_template).expanduser().read_text(encoding="utf-8")
+        return expanded(chat_template).read_text(encoding="utf-8")
     except OSError as error:
         raise RenderError(f"ModelConfig.chat_template: {chat_template} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .tilde import expanded
+
 FUSED: Final = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 """Linear layers of the Phi-3 architecture, which Phi-3, Phi-3.5 and Phi-4 share."""
 
@@ -121,7 +123,7 @@ def resolve_model(preset: str) -> str:
     if preset in PRESETS:
         return PRESETS[preset].hugging_face_id
     if is_path(preset):
-        return str(Path(preset).expanduser().absolute())
+        return str(expanded(preset).absolute())
     return preset
 
 

@@ -13,6 +13,7 @@ from kaito_trainer.contract.problems import listing, shown
 from kaito_trainer.contract.sections import SECTION_NAMES, TRAINER_KEY, TrainerSection
 
 from ..errors import SpecError
+from ..tilde import expanded
 from .model import Target, TuningSpec
 from .options import NAMES, Sections, assigned, coerced, find_option, sections_of, unknown
 from .placement import PATH as PLACEMENT
@@ -135,7 +136,7 @@ def _document(given: ConfigLike, path: str) -> Mapping[str, Any]:
     """The mapping in a file, a text or a ConfigMap. Raises `SpecError`."""
     if isinstance(given, Path):
         try:
-            given = given.expanduser().read_text(encoding="utf-8")
+            given = expanded(given).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "it is no UTF-8 text"
             raise SpecError([Problem(path, f"the file cannot be read: {why}.", "Give a YAML file.")]) from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kaito_trainer.contract import METHODS, Problem, Severity, check
 from kaito_trainer.contract.problems import close_match, listing, shown
 
 from .. import presets
+from ..tilde import expanded
 from . import rules, stock
 from .sources import SOURCE_FORMS
 
@@ -81,7 +81,7 @@ def _kaito_preset(path: str, preset: str) -> Iterator[Problem]:
 
 
 def _model_folder(path: str, preset: str, target: Target) -> Iterator[Problem]:
-    folder = Path(preset).expanduser()
+    folder = expanded(preset)
     here = folder.is_dir()
     if target == "job":
         if here or not preset.startswith(POD_FOLDERS):
@@ -151,7 +151,7 @@ def _input(spec: TuningSpec, target: Target) -> Iterator[Problem]:
         yield from _volume(f"{path}.volumeSource", source.volume_source)
     if source.name is not None:
         yield from _told(f"{path}.name", rules.label(source.name, "a name for the data"))
-    if source.path is not None and source.delivered and not Path(source.path).expanduser().exists():
+    if source.path is not None and source.delivered and not expanded(source.path).exists():
         yield Problem(path, f"{shown(source.path)} does not exist here.", f"Give {SOURCE_FORMS}.")
 
 
@@ -175,7 +175,7 @@ def _output(spec: TuningSpec, target: Target) -> Iterator[Problem]:
                 "run.adapter tells where it is.",
                 severity="note",
             )
-        if output.path is not None and Path(output.path).expanduser().is_file():
+        if output.path is not None and expanded(output.path).is_file():
             yield Problem(path, f"{shown(output.path)} is a file.", "Give a folder.")
         return
     if output.path is not None:
