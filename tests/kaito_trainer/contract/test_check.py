@@ -218,6 +218,11 @@ BAD = [
         'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens" and "checkpoint_minutes".',
     ),
     (
+        {"TrainerOptions": {"checkpoint_minutes": -1}},
+        None,
+        "TrainerOptions.checkpoint_minutes: -1 is out of range. Give a number of at least 0.",
+    ),
+    (
         {"ModelConfig": {"dtype": "bfloat16"}},
         None,
         "ModelConfig.dtype: there is no such field (any more). Write torch_dtype.",
