@@ -173,7 +173,8 @@ def kind_of(pod: Json, who: p.Container | None) -> str:
         return "killed"
     if who is not None and who.failed and who.role != "main":
         # What stands before a trainer fetches, what stands beside it pushes.
-        return "push" if who.role == "sidecar" else "model" if who.name.startswith("model") else "download"
+        pushes = who.role == "sidecar" or who.name.startswith("push")  # our Job tries the push before it trains
+        return "push" if pushes else "model" if who.name.startswith("model") else "download"
     return ""
 
 

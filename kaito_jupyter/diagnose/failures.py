@@ -142,6 +142,14 @@ FAILURES: Final[tuple[Rule, ...]] = (
     # What stands before and beside the trainer
     Rule(
         "push-refused",
+        "The registry would not let the adapter be pushed to {output} (push secret: {push_secret}).",
+        "Give a Secret with credentials that may push there: --push-secret NAME. The training has not begun.",
+        kinds=("registry-auth", "push"),
+        place=r"push-check",
+        then="resume --push-secret SECRET",
+    ),
+    Rule(
+        "push-refused",
         "The registry did not let the adapter be pushed to {output} (push secret: {push_secret}).",
         "Give a Secret with credentials that may push there: --push-secret NAME. The training itself was completed.",
         kinds=("registry-auth",),

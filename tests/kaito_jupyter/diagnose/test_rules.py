@@ -96,6 +96,7 @@ TABLE: list[tuple[str, tuple[Status, list[str]]]] = [
     ("download-refused", before("puller", 'level=fatal msg="reading manifest 1 in r/data: unauthorized: authentication required"')),
     ("download", said("download", "the answer was cut short")),
     ("push-refused", pusher('level=fatal msg="trying to reuse blob at destination: unauthorized: authentication required"')),
+    ("push-refused", before("push-check", "the registry answered 401: unauthorized")),
     ("push-refused", said("push", "push of r/a:1: 403 Forbidden")),
     ("push", pusher('level=fatal msg="writing manifest: broken pipe"')),
     ("killed", dead(code=137)),
