@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -72,32 +73,46 @@ def _level(files: Iterable[Path]) -> int:
 def unpack(packed: Path, target: Path, below: str = "") -> None:
     """Lay a layer's files (those `below` a folder of it) over those of the layers before it. Raises `LayerError`."""
     new: set[Path] = set()
-
-    def wanted(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
-        name = PurePosixPath(member.name.lstrip("/"))
-        if name.name.startswith(WHITEOUT):
-            gone = name.parent if name.name == OPAQUE else name.with_name(name.name.removeprefix(WHITEOUT))
-            if ".." not in gone.parts and (gone.is_relative_to(below) or PurePosixPath(below).is_relative_to(gone)):
-                _remove(target / gone, new, itself=name.name != OPAQUE)
-            return None
-        if member.issym() or not name.is_relative_to(below):
-            return None  # a base image's own files are not wanted, nor its devices
-        checked = tarfile.data_filter(member, place)
-        path = target / checked.name
-        if member.islnk() and not (target / checked.linkname).is_file():
-            raise LayerError(f"{name} is a link to {member.linkname}, which is not there")
-        if path.is_dir() != member.isdir():
-            _remove(path, set())
-        new.add(path)
-        return checked
-
     try:
         with tarfile.open(packed) as tar:
-            tar.extractall(target, filter=wanted)
+            for member in tar:
+                _lay(tar, member, target, below, new)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LayerError(f"{type(error).__name__}: {error}") from None
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise LayerError("its names contradict each other") from error
+
+
+def _lay(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, below: str, new: set[Path]) -> None:
+    """Lay one entry. By hand: `tarfile`'s own filters are in Python 3.11.4 and newer, and Debian 12 has 3.11.2."""
+    name = PurePosixPath(member.name.lstrip("/"))
+    if name.name.startswith(WHITEOUT):
+        gone = name.parent if name.name == OPAQUE else name.with_name(name.name.removeprefix(WHITEOUT))
+        if ".." not in gone.parts and (gone.is_relative_to(below) or PurePosixPath(below).is_relative_to(gone)):
+            _remove(target / gone, new, itself=name.name != OPAQUE)
+        return
+    if member.issym() or not name.is_relative_to(below):
+        return  # a base image's own files are not wanted, nor its devices
+    path = target / name
+    if not (member.isreg() or member.isdir() or member.islnk()):
+        raise LayerError(f"{name} is no file and no folder")
+    if not path.resolve().is_relative_to(target.resolve()):
+        raise LayerError(f"{name} leads outside")
+    linked = target / member.linkname.lstrip("/")
+    if member.islnk() and not (linked.resolve().is_relative_to(target.resolve()) and linked.is_file()):
+        raise LayerError(f"{name} is a link to {member.linkname}, which is not there")
+    if path.is_dir() != member.isdir():
+        _remove(path, set())
+    new.add(path)
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # what it replaces may be linked to from elsewhere
+    content = linked.open("rb") if member.islnk() else tar.extractfile(member)
+    assert content is not None
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _remove(path: Path, new: set[Path], *, itself: bool = True) -> None:
