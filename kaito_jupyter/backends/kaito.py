@@ -6,6 +6,7 @@ a run made is owned by it and goes with it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from ..cluster.refusals import Forbidden, NotFound
 from ..cluster.resources import SECRETS, WORKSPACES
 from ..dataset import Dataset
 from ..delivery import again
-from ..errors import RunNotFound, SpecError
+from ..errors import BackendError, RunNotFound, SpecError
 from ..spec import DataSource, Difference, TuningSpec
 from ..status import TERMINAL, Lines, RunRef, Status
 from . import marks
@@ -146,6 +147,10 @@ class KaitoBackend:
         self._get(ref)
         judge = WorkspaceJudge(ref.name)
         return judge(snapshot(self.client, namespace=ref.namespace, labels=f"{LABEL}={ref.name}", judge=judge))
+
+    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+        with contextlib.suppress(BackendError):
+            self.client.patch(WORKSPACES, ref.name, marks.last(words, self.status(ref).revision), ref.namespace)
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))

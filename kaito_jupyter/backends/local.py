@@ -116,6 +116,9 @@ class LocalBackend:
     def status(self, ref: RunRef) -> Status:
         return _folder(ref).status()
 
+    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+        """Nothing: the end of its log is at hand."""
+
     def spec(self, ref: RunRef) -> TuningSpec:
         try:
             return TuningSpec.from_yaml((_folder(ref).path / SPEC_FILE).read_text(encoding="utf-8"))

@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from ..errors import BackendError
 from ..spec import DataSource, Difference, TuningSpec
-from ..status import RunRef, Status
+from ..status import TERMINAL, RunRef, Status
 from .base import Record, TuningJob
 
 MANAGED: Final = "app.kubernetes.io/managed-by=kaito-jupyter"
@@ -28,6 +28,8 @@ FINGERPRINT: Final = "kaito-jupyter/dataset"
 ROWS: Final = "kaito-jupyter/rows"
 TOTAL_STEPS: Final = "kaito-jupyter/total-steps"
 METHOD: Final = "kaito-jupyter/method"
+LAST: Final = "kaito-jupyter/last"
+"""The revision, and below it the last numbers as event lines, left by who watched it to its end."""
 PRESET: Final = "kaito-jupyter/preset"
 SENT: Final = "kaito-jupyter/sent"
 """Where the data was delivered to: a `DataSource` as JSON."""
@@ -109,7 +111,19 @@ def record_of(document: Mapping[str, Any], ref: RunRef, status: Status) -> Recor
         method=notes.get(METHOD, ""),
         rows=_number(notes.get(ROWS)),
         total_steps=_number(notes.get(TOTAL_STEPS)),
+        tail=_last(notes, status),
     )
+
+
+def last(words: Sequence[str], revision: int) -> dict[str, Any]:
+    """The change that leaves a run's last numbers on its object."""
+    return {"metadata": {"annotations": {LAST: "\n".join([str(revision), *words])}}}
+
+
+def _last(notes: Mapping[str, str], status: Status) -> tuple[str, ...]:
+    """The last numbers of this revision, when somebody left them."""
+    revision, *words = notes.get(LAST, "").split("\n")
+    return tuple(words) if status.state in TERMINAL and revision == str(status.revision) else ()
 
 
 def _notes(document: Mapping[str, Any]) -> Mapping[str, str]:

@@ -124,6 +124,9 @@ class ReplayBackend:
         tape = self._get(ref)
         return self._status(tape, self._played(tape))
 
+    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+        """Nothing: a recorded run is as it is."""
+
     def spec(self, ref: RunRef) -> TuningSpec:
         return self._get(ref).spec
 

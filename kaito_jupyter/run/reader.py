@@ -18,7 +18,7 @@ from typing import Final
 from ..backends.base import Backend
 from ..errors import KaitoError, RunNotFound
 from ..hf_logs import Reader as LogReader
-from ..state import RunState
+from ..state import RunState, last_words
 from ..status import TERMINAL, Lines, RunRef, Status
 
 FIRST_RETRY: Final = 0.2
@@ -151,6 +151,7 @@ class Reader:
     def _fold(self, stop: threading.Event, item: Lines | Status) -> bool:
         """Take one item in. False when another thread reads by now, or all is said."""
         over = isinstance(item, Status) and item.state in TERMINAL
+        seen = self._current.is_set()  # what comes after all that there was comes live
         with self.lock:
             if self._stop is not stop:
                 return False
@@ -169,7 +170,15 @@ class Reader:
         self._tell()
         if over:  # after the views, so that who waited finds them complete: a headless notebook ends right then
             self.over.set()
+            if seen:
+                self._keep()
         return not over
+
+    def _keep(self) -> None:
+        """Leave the last numbers with the run: a list of runs reads no logs. Who only found it ended leaves nothing."""
+        words = last_words(self.state)
+        with contextlib.suppress(KaitoError):
+            self._backend.keep(self._ref, words)
 
     def _feed(self, lines: Lines) -> None:
         if lines.source in (TRAINER, self._ref.name):  # KAITO names its trainer's container after the Workspace

@@ -103,16 +103,24 @@ class Listed:
     def cells(self, now: float) -> tuple[str, ...]:
         """What stands in its row."""
         state = self.state
-        total = "" if state.max_steps is None else f"/{state.max_steps}"
         return (
             self.name if self.namespace == "default" else f"{self.namespace}/{self.name}",
             state.state if state.state in TERMINAL or state.phase == "training" else f"{state.state} ({state.phase})",
-            f"{state.global_step}{total}" if state.global_step or total else "",
+            self._step(),
             "" if state.loss is None else f"{state.loss:.4g}",
             "" if state.created is None else duration(now - state.created),
             self.preset.rstrip("/").rpartition("/")[2] if is_path(self.preset) else self.preset,
             self.ref.backend,
         )
+
+    def _step(self) -> str:
+        """`120/400`; of one that succeeded all, and nothing of one that ended where nobody saw it."""
+        state, total = self.state, self.state.max_steps
+        if total is None:
+            return str(state.global_step) if state.global_step else ""
+        if state.state == "Succeeded" and not state.global_step:
+            return f"{total}/{total}"
+        return "" if state.state in TERMINAL and not state.global_step else f"{state.global_step}/{total}"
 
 
 class Runs(Sequence[Listed]):

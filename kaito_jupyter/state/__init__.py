@@ -10,6 +10,6 @@ from .failure import Failure
 from .fold import RunState
 from .phases import PhaseSpan
 from .series import Series
-from .words import duration
+from .words import duration, last_words
 
-__all__ = ["Failure", "PhaseSpan", "RunState", "Samples", "Saved", "Series", "duration"]
+__all__ = ["Failure", "PhaseSpan", "RunState", "Samples", "Saved", "Series", "duration", "last_words"]

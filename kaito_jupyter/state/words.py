@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kaito_trainer.contract import encode
+from kaito_trainer.contract.events import Evaluate, Log
+
 from ..status import TERMINAL
 
 if TYPE_CHECKING:
@@ -24,6 +27,18 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h {m:02d}m"
     return f"{m}m {s:02d}s" if minutes else f"{s}s"
+
+
+def last_words(state: RunState) -> list[str]:
+    """The last step's numbers and the last held-out loss as event lines: enough for a list of runs."""
+    when, words = state.ended, []
+    if state.global_step:
+        log = Log(global_step=state.global_step, loss=state.loss, epoch=state.epoch, num_tokens=state.num_tokens)
+        words.append(encode(log, seq=0, time=when))
+    if state.eval_loss is not None:
+        held_out = Evaluate(global_step=state.global_step, eval_loss=state.eval_loss)
+        words.append(encode(held_out, seq=1, time=when))
+    return words
 
 
 def amount(value: float, unit: str) -> str:

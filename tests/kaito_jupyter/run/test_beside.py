@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kaito_jupyter.hf_logs import Reader as LogReader
@@ -28,6 +28,9 @@ class Containers:
             yield Lines([text], "", source)
         yield Status("Succeeded")
 
+    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+        self.kept = list(words)
+
 
 def read(name: str, *said: tuple[str, str]) -> RunState:
     backend: Any = Containers(*said)
@@ -50,3 +53,16 @@ def test_a_container_tells_by_its_name_what_the_run_is_at() -> None:
     done = "{'train_runtime': '2', 'train_loss': '2', 'epoch': '1'}"
     assert read("mine", ("mine", LOSS), ("pusher", "+ sleep 1")).phase == "training"
     assert read("mine", ("mine", LOSS), ("mine", done), ("pusher", "+ sleep 1")).phase == "pushing"
+
+
+def test_who_saw_the_end_leaves_the_last_numbers_with_the_run() -> None:
+    from kaito_trainer.contract import decode
+
+    backend: Any = Containers(("mine", LOSS))
+    reader = Reader(backend, RunRef("kaito", "mine", "default", "test"), RunState(LogReader(max_steps=4)))
+    reader.open()
+    assert reader.over.wait(120)
+    reader.close()
+    (log,) = (decode(line) for line in backend.kept)
+    assert log is not None
+    assert (log.type, log.data["loss"]) == ("log", 2.5)
