@@ -339,7 +339,7 @@ def image_of(spec: TuningSpec) -> str | None:
 def _image_problems(spec: TuningSpec) -> list[Problem]:
     if image_of(spec) is None:
         message = "it is not said which image the trainer runs in."
-        remedy = f"Give one (--image, or {IMAGE_VARIABLE} in the environment): `docker build trainer` makes it."
+        remedy = f"Give one (--image, or {IMAGE_VARIABLE} in the environment): `make image` or `docker build trainer` makes one."
         return [Problem("placement.image", message, remedy)]
     return []
 

@@ -38,7 +38,7 @@ def trainer_image() -> Line:
     """The image that our own Job runs in, and whether its registry has it."""
     topic, image = "trainer image", os.environ.get(IMAGE_VARIABLE)
     if not image:
-        how = f"The backend job needs one: --image, or {IMAGE_VARIABLE} in the environment (`docker build trainer` makes it)."
+        how = f"The backend job needs one: --image, or {IMAGE_VARIABLE} in the environment (`make image` or `docker build trainer` makes one)."
         return Line(topic, "note", f"{IMAGE_VARIABLE} names none.", how)
     from kaito_trainer import oci
 
