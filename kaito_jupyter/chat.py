@@ -17,11 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kaito_trainer.spans import Renderer, Template, marks_itself
+
 from .errors import KaitoError
 from .tilde import expanded
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template as Compiled
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -50,70 +52,94 @@ class ChatTemplate:
     origin: str = ""
     """Where it comes from, for people: a model's id, its folder's name, or `ModelConfig.chat_template`."""
 
+    added: tuple[str, ...] = ()
+    """Tokens that the tokenizer has beside its vocabulary's own; one of them ends a turn."""
+
     @classmethod
     def of(cls, model: str | Path, chat_template: str | None = None) -> ChatTemplate | None:
         """The template of a model folder, or of a Hugging Face id that is in this machine's cache; else None.
 
         `chat_template` is KAITO's `ModelConfig.chat_template`: a path or a one-line template, which goes before the model's.
         """
-        folder = _folder(model)
+        folder = model_folder(model)
         config = _json(folder / TOKENIZER_FILE) if folder else {}
+        added = _added(config)
         tokens = _tokens(config, _json(folder / "special_tokens_map.json") if folder else {})
         if chat_template is not None:
-            return cls(_text(chat_template), tokens, "ModelConfig.chat_template")
+            return cls(_text(chat_template), tokens, "ModelConfig.chat_template", added)
         if folder is None:
             return None
         file = folder / TEMPLATE_FILE
         source = file.read_text(encoding="utf-8") if file.is_file() else _named(config.get("chat_template"))
         origin = folder.name if expanded(model).is_dir() else str(model)
-        return cls(source, tokens, origin) if source else None
+        return cls(source, tokens, origin, added) if source else None
 
     def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:
         """The conversation as the model sees it. Raises `RenderError` when the template refuses it."""
         return self._render(messages, add_generation_prompt, marked=False)
 
-    def learnt(self, messages: Messages) -> list[tuple[int, int]] | None:
-        """Where in `render(messages)` the assistant's tokens stand: what a training on them learns; None when unknown.
+    def learnt(self, messages: Messages) -> list[tuple[int, int]]:
+        """Where in `render(messages)` the assistant's tokens stand, each answer with what closes it.
 
-        Taken from the template's `{% generation %}` blocks; where it has none, each assistant turn is the text that comes
-        after the prompt for it (`add_generation_prompt`), as long as the template never rewrites earlier turns.
+        By the trainer's own code (`kaito_trainer.spans`). Raises `RenderError` when the template refuses the conversation.
         """
-        if re.search(r"\{%-?\s*generation\s*-?%\}", self.source):
-            return _marks(self._render(messages, False, marked=True))
-        whole, spans = self.render(messages), []
-        for i, message in enumerate(messages):
-            if message.get("role") != "assistant":
-                continue
-            try:
-                before = self.render(messages[:i], add_generation_prompt=True)
-                after = self.render(messages[: i + 1])
-            except RenderError:
-                return None
-            if not (after.startswith(before) and whole.startswith(after)):
-                return None
-            spans.append((len(before), len(after)))
-        return spans
+        from jinja2 import TemplateError
+
+        try:
+            return list(Template(self.renderer).assistant([dict(m) for m in messages]).spans)
+        except TemplateError as error:
+            raise RenderError(f"{error.message or type(error).__name__}") from error
+
+    @property
+    def renderer(self) -> Renderer:
+        """What the trainer's marking asks for renderings."""
+        return _Rendering(self)
 
     def _render(self, messages: Messages, add_generation_prompt: bool, marked: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self._raw(messages, None, add_generation_prompt, marked)
+        except TemplateError as error:
+            raise RenderError(f"{error.message or type(error).__name__}") from error
+
+    def _raw(self, messages: Messages, tools: Any, add_generation_prompt: bool, marked: bool) -> str:
+        """The rendering. Raises jinja2's `TemplateError`, whatever happened."""
         from jinja2 import TemplateError
 
         try:
             return _compiled(self.source, marked).render(
                 **self.tokens,
                 messages=[dict(m) for m in messages],
-                tools=None,
+                tools=tools,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
             )
-        except TemplateError as error:
-            raise RenderError(f"{error.message or type(error).__name__}") from error
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             # A template is somebody's program: it may fail in any way that a program can.
-            raise RenderError(f"{type(error).__name__}: {error}") from error
+            raise TemplateError(f"{type(error).__name__}: {error}") from error
+
+
+class _Rendering:
+    """`kaito_trainer.spans.Renderer` of a template."""
+
+    def __init__(self, template: ChatTemplate) -> None:
+        self._template = template
+        self.added: Sequence[str] = (*template.added, *template.tokens.values())
+        self.marks_itself = marks_itself(template.source)
+
+    def render(
+        self, conversations: Sequence[list[dict[str, Any]]], tools: Any, *, add_generation_prompt: bool = False
+    ) -> list[str]:
+        return [self._template._raw(messages, tools, add_generation_prompt, marked=False) for messages in conversations]
+
+    def marked(self, messages: list[dict[str, Any]], tools: Any) -> tuple[str, list[tuple[int, int]]]:
+        text = self._template._raw(messages, tools, False, marked=True)
+        return re.sub(f"[{_OPEN}{_CLOSE}]", "", text), _marks(text)
 
 
 @lru_cache(maxsize=16)
-def _compiled(source: str, marked: bool) -> Template:
+def _compiled(source: str, marked: bool) -> Compiled:
     """The template in the environment that Transformers gives it."""
     from jinja2 import TemplateError, nodes
     from jinja2.ext import Extension, loopcontrols
@@ -170,7 +196,8 @@ def _marks(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _folder(model: str | Path) -> Path | None:
+def model_folder(model: str | Path) -> Path | None:
+    """The model's folder on this machine: its own, or the Hugging Face cache's; None when there is none."""
     path = expanded(model)
     if path.is_dir():
         return path
@@ -208,6 +235,13 @@ def _tokens(*configs: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(text, str):
                 found.setdefault(name, text)
     return found
+
+
+def _added(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """`added_tokens_decoder` of `tokenizer_config.json`: id -> token."""
+    entries = config.get("added_tokens_decoder")
+    values = entries.values() if isinstance(entries, Mapping) else ()
+    return tuple(e["content"] for e in values if isinstance(e, Mapping) and isinstance(e.get("content"), str))
 
 
 def _named(value: Any) -> str:

@@ -67,8 +67,6 @@ def _conversation(messages: Sequence[Mapping[str, Any]], template: ChatTemplate 
     except RenderError as error:
         return unrendered(f"the chat template of {template.origin} refuses this conversation ({error})")
     caption = f"as the chat template of {template.origin} renders it"
-    if spans is None:
-        return Preview(caption, (Piece(text, "given"),))
     pieces, end = [], 0
     for low, high in spans:
         pieces += [Piece(text[end:low], "given"), Piece(text[low:high], "learnt")]

@@ -74,17 +74,17 @@ def test_what_is_learnt_is_what_transformers_marks_as_generated() -> None:
     assert [text[a:b] for a, b in spans] == ['True, "é".\n  <|im_end|>', "No.<|im_end|>"]
 
 
-def test_without_generation_blocks_it_is_what_follows_the_prompt_for_it() -> None:
+def test_without_generation_blocks_it_is_what_the_assistant_says_and_what_closes_it() -> None:
     template = ChatTemplate(CHATML)
     text = template.render(TALK)
-    spans = template.learnt(TALK)
-    assert spans is not None
-    assert [text[a:b] for a, b in spans] == ['True, "é".\n  <|im_end|>\n', "No.<|im_end|>\n"]
+    assert [text[a:b] for a, b in template.learnt(TALK)] == ['True, "é".\n  <|im_end|>', "No.<|im_end|>"]
 
 
-def test_a_template_that_rewrites_earlier_turns_tells_nothing_of_what_is_learnt() -> None:
-    only_last = "{% for m in messages %}{{ m.content if loop.last else '…' }}{% endfor %}"
-    assert ChatTemplate(only_last).learnt(TALK) is None
+def test_of_turns_that_the_template_rewrites_what_both_renderings_share_is_learnt() -> None:
+    shouting = "{% for m in messages %}[{{ m.role }}] {{ m.content if loop.last else m.content | upper }}\n{% endfor %}"
+    template = ChatTemplate(shouting)
+    text = template.render(TALK)
+    assert [text[a:b] for a, b in template.learnt(TALK)][-1].endswith("No.")
 
 
 def test_smollm2_s_own_template_renders_as_its_tokenizer_renders_it() -> None:

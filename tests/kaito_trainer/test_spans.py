@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tiny import CHATML, make_tokenizer
 
+from kaito_trainer.rendering import Rendering
 from kaito_trainer.spans import Template
 
 pytestmark = pytest.mark.usefixtures("libraries")
@@ -51,7 +52,7 @@ TALK = [
 
 
 def template(text: str, **special: str) -> Template:
-    return Template(make_tokenizer(text, **special))
+    return Template(Rendering(make_tokenizer(text, **special)))
 
 
 def trained(t: Template, messages: list[dict[str, Any]], **kwargs: Any) -> list[str]:

@@ -5,13 +5,16 @@ in two characters that no text holds, rendered, and looked for: exact for every 
 are. Templates that rewrite contents (or drop earlier thinking) are rendered turn by turn instead, and what both
 renderings share is taken. A stretch reaches to the end of what closes a turn (`<|im_end|>`), and not into the white
 space behind it.
+
+Pure: who renders is given. The trainer and the notebook's preview mark by this one code, so that they cannot differ.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 START: Final = "\ue0c0"
 END: Final = "\ue0c1"
@@ -31,47 +34,54 @@ class Rendered:
     """Whether the assistant speaks last, so that the model has to stop after it."""
 
 
-class Template:
-    """The tokenizer's chat template. Raises jinja2's errors for conversations that the template refuses."""
+class Renderer(Protocol):
+    """A chat template with whatever renders it: Transformers in the trainer, the notebook's own Jinja in a preview."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._special = dict(tokenizer.special_tokens_map)
-        added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-        self._added = sorted((token for token in added if token.strip()), key=len, reverse=True)
-        self.marks_itself = bool(_GENERATION.search(tokenizer.get_chat_template()))
-        """Whether the template says by itself what the assistant generates."""
+    marks_itself: bool
+    """Whether the template says by itself what the assistant generates."""
+    added: Sequence[str]
+    """Tokens that the tokenizer has beside its vocabulary's own, such as `<|im_end|>`."""
+
+    def render(
+        self, conversations: Sequence[Messages], tools: list[Any] | None, *, add_generation_prompt: bool = False
+    ) -> list[str]:
+        """Several conversations at once: what goes before the template itself costs as much as the template."""
+        ...
+
+    def marked(self, messages: Messages, tools: list[Any] | None) -> tuple[str, list[Span]]:
+        """One conversation, with the stretches that its template marks."""
+        ...
+
+
+def marks_itself(source: str) -> bool:
+    """Whether a template's text has `{% generation %}` blocks."""
+    return bool(_GENERATION.search(source))
+
+
+class Template:
+    """A chat template. Raises jinja2's errors for conversations that the template refuses."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._added = sorted((token for token in renderer.added if token.strip()), key=len, reverse=True)
         self.closer = self._closer()
         """What the template writes after the assistant's content, up to the token that ends the turn."""
 
     def render(self, messages: Messages, tools: list[Any] | None = None, *, add_generation_prompt: bool = False) -> str:
         """The conversation as text."""
-        (text,), _ = self._render([messages], tools, add_generation_prompt=add_generation_prompt)
-        return text
+        return self._renderer.render([messages], tools, add_generation_prompt=add_generation_prompt)[0]
 
     def assistant(self, messages: Messages, tools: list[Any] | None = None, trained_from: int = 0) -> Rendered:
         """The conversation with the assistant's stretches, from the message `trained_from` on."""
         trained = [i for i, m in enumerate(messages) if m["role"] == "assistant" and i >= trained_from]
         ends = bool(trained) and trained[-1] == len(messages) - 1
-        if self.marks_itself and not trained_from:
-            (text,), (marked,) = self._render([messages], tools, return_assistant_tokens_mask=True)
+        if self._renderer.marks_itself and not trained_from:
+            text, marked = self._renderer.marked(messages, tools)
             return Rendered(text, tuple(self._closed(text, (start, end)) for start, end in marked), ends)
         text, spans = self._by_marks(messages, tools, trained)
         if spans is None:
             spans = self._by_turns(text, messages, tools, trained)
         return Rendered(text, tuple(self._closed(text, span) for span in spans), ends)
-
-    def _render(self, conversations: list[Messages], tools: list[Any] | None, **how: Any) -> tuple[list[str], Any]:
-        """Several conversations at once: what goes before the template itself costs as much as the template."""
-        from transformers.utils.chat_template_utils import render_jinja_template
-
-        return render_jinja_template(  # type: ignore[no-any-return]
-            conversations=conversations,
-            tools=tools,
-            chat_template=self._tokenizer.get_chat_template(None, tools),
-            **how,
-            **self._special,
-        )
 
     def _by_marks(
         self, messages: Messages, tools: list[Any] | None, trained: list[int]
@@ -85,7 +95,7 @@ class Template:
                 m | {"content": f"{START}{trim(m['content'])}{END}"} if i in trained else m
                 for i, m in enumerate(messages)
             ]
-            (text, with_marks), _ = self._render([messages, marked], tools)
+            text, with_marks = self._renderer.render([messages, marked], tools)
             pieces = re.split(f"([{START}{END}])", with_marks)
             if pieces[1::2] == [START, END] * len(trained) and "".join(pieces[::2]) == text:
                 bounds = [0]
@@ -137,4 +147,4 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-__all__ = ["Rendered", "Template"]
+__all__ = ["Messages", "Rendered", "Renderer", "Span", "Template", "marks_itself"]

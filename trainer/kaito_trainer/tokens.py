@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 from .contract import TrainingConfig
 from .data import Example, Format, batches
 from .failures import Failure
-from .spans import Template
+from .rendering import Rendering
+from .spans import Renderer, Template
 
 IGNORED: Final = -100
 """The label that torch's cross-entropy leaves out."""
@@ -62,14 +63,25 @@ def loss_on(format: Format, config: TrainingConfig) -> LossOn:
 
 
 class Tokenizing:
-    """The tokenizer and all that it takes to label a format's examples."""
+    """The tokenizer and all that it takes to label a format's examples.
 
-    def __init__(self, tokenizer: Any, format: Format, on: LossOn, max_length: int | None, ends: set[int]) -> None:
+    `tokenizer` is one of Transformers', or what does as much (the notebook's preview has its own, and its own `renderer`).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        format: Format,
+        on: LossOn,
+        max_length: int | None,
+        ends: set[int],
+        renderer: Renderer | None = None,
+    ) -> None:
         self.tokenizer, self.on, self.max_length, self.ends = tokenizer, on, max_length, ends
         if format == "conversational" and not tokenizer.is_fast:
             message = f"{type(tokenizer).__name__} cannot tell which characters a token stands for."
             raise Failure("model", message, "Use a model with a tokenizer.json.")
-        self.template = Template(tokenizer) if format == "conversational" else None
+        self.template = Template(renderer or Rendering(tokenizer)) if format == "conversational" else None
         self.eos: int = tokenizer.eos_token_id
         self._encode = {"conversational": self._conversations, "instruction": self._instructions, "text": self._texts}[
             format
