@@ -140,6 +140,8 @@ class _Reader:
         self.error = ""
         self._refused = False
         self._short = 0
+        self._rotated = False
+        """The log was rotated, and no new line was read since: another rotation would not show in where it begins."""
 
     @property
     def patience(self) -> float:
@@ -205,6 +207,7 @@ class _Reader:
                 if not self.complete:
                     self._stop.wait(pause.next())
         self.position.restarted(restart)
+        self._rotated = False
 
     def _open(self, options: dict[str, str]) -> Any:
         query = {"container": self._source.container, "timestamps": "true", **options}
@@ -221,13 +224,15 @@ class _Reader:
     def _accept(self, replay: Replay, stamped: list[Stamped]) -> Iterator[Chunk]:
         position, new = self.position, []
         for line in stamped:
-            was_rotated = replay.rotated
+            was_rotated, first = replay.rotated, replay.first is None
             seen = replay.seen(line.time)
-            if replay.rotated and not was_rotated:
+            if replay.rotated and (not was_rotated or (self._rotated and first)):
                 position.rotated()
+                self._rotated = True
                 if replay.gap:
                     yield self.word(f"{self._source.container}'s log was rotated: lines may be missing here")
             if not seen:
+                self._rotated = False
                 position.add(line.time, line.end)
                 new.append(line)
         if new:

@@ -164,6 +164,23 @@ def test_a_stream_that_was_silent_goes_on_without_all_that_was_read(
     assert "sinceTime" not in follows[1]
 
 
+def test_a_log_that_is_rotated_twice_before_a_new_line_was_read_tells_what_may_be_missing(
+    server: ApiServer, client: Client
+) -> None:
+    node, whole, looks = Node(server, numbered(30)), numbered(60), 0
+
+    def look() -> Container:
+        nonlocal looks
+        looks += 1
+        # All of it, then the end of what was read, then what came long after.
+        node.log = {1: whole[:30], 2: whole[:30], 3: whole[25:30], 4: whole[25:30]}.get(looks, whole[50:])
+        return RUNNING if looks < 6 else ENDED
+
+    assert read(client, look) == [
+        *words(30), "! trainer's log was rotated: lines may be missing here", *words(60)[50:],
+    ]  # fmt: skip
+
+
 def test_what_is_written_last_is_read_after_the_end_is_known(server: ApiServer, client: Client) -> None:
     node = Node(server, numbered(5))
     states = iter([RUNNING, RUNNING])
