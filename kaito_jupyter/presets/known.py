@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .tilde import expanded
+from ..tilde import expanded
 
 FUSED: Final = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 """Linear layers of the Phi-3 architecture, which Phi-3, Phi-3.5 and Phi-4 share."""
