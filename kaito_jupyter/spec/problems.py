@@ -29,7 +29,7 @@ def problems(spec: TuningSpec, target: Target) -> list[Problem]:
         *_input(spec, target),
         *_output(spec, target),
         *_resource(spec, target),
-        *check(spec.effective_config(target), spec.method),
+        *check(spec.effective_config(target), spec.method, "stock" if target == "kaito" else "ours"),
     ]
     if target == "kaito":
         found += stock.problems(spec)

@@ -9,32 +9,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kaito_trainer.contract import Problem, TrainingConfig
+from kaito_trainer.contract.fields import known
 from kaito_trainer.contract.names import MOUNT_ROOT
-from kaito_trainer.contract.problems import close_match, listing, shown
+from kaito_trainer.contract.problems import listing, shown
 from kaito_trainer.contract.sections import TrainerSection
+
+from . import parser
 
 if TYPE_CHECKING:
     from .model import TuningSpec
 
 EXTENSIONS: Final = ("csv", "json", "parquet", "arrow", "webdataset")
 """KAITO's trainer takes the first file whose name holds one of these."""
-
-OWN_FIELDS: Final = {
-    "ModelConfig": (
-        "pretrained_model_name_or_path", "state_dict", "cache_dir", "from_tf", "force_download", "resume_download",
-        "proxies", "output_loading_info", "local_files_only", "revision", "trust_remote_code", "load_in_4bit",
-        "load_in_8bit", "torch_dtype", "device_map", "chat_template",
-    ),
-    "DatasetConfig": (
-        "dataset_path", "dataset_extension", "shuffle_dataset", "shuffle_seed", "context_column", "response_column",
-        "messages_column", "train_test_split",
-    ),
-}  # fmt: skip
-"""Sections that KAITO's trainer reads with classes of its own, and their fields."""
 
 
 def problems(spec: TuningSpec) -> list[Problem]:
@@ -44,7 +34,7 @@ def problems(spec: TuningSpec) -> list[Problem]:
         *_batch(config),
         *_collator(config),
         *_shapes(spec.config),
-        *_fields(config),
+        *parser.problems(config),
         *_modules(spec, config),
         *_data(spec, config),
         *_ours(spec),
@@ -58,15 +48,17 @@ def _batch(config: TrainingConfig) -> Iterator[Problem]:
         size = getattr(arguments, name)
         if not matters or not isinstance(size, int) or size <= 1:
             continue
-        remedy = "Use 1"
+        remedy, fix = "Use 1", [(f"TrainingArguments.{name}", 1)]
         if name == "per_device_train_batch_size":
             before = arguments.gradient_accumulation_steps
             more = size * (before if isinstance(before, int) else 1)
             remedy += f", and gradient_accumulation_steps: {more} for the same steps"
+            fix.append(("TrainingArguments.gradient_accumulation_steps", more))
         yield Problem(
             f"TrainingArguments.{name}",
             f"{size} fails in KAITO's trainer as soon as two examples differ in length.",
             f"{remedy}.",
+            fix=tuple(fix),
         )
 
 
@@ -78,6 +70,7 @@ def _collator(config: TrainingConfig) -> Iterator[Problem]:
                 f"TrainingArguments.{name}",
                 "KAITO's trainer brings its own collator, with which this fails.",
                 "Leave it out, or train with our trainer (backend job or local).",
+                fix=((f"TrainingArguments.{name}", None),),
             )
     for name in ("assistant_only_loss", "completion_only_loss"):
         if getattr(arguments, name) is True:
@@ -99,33 +92,21 @@ def _shapes(said: TrainingConfig) -> Iterator[Problem]:
             continue
         for name, value in section.to_dict().items():
             path = f"{section.NAME}.{name}"
+            field = known("stock", section.NAME).get(name)
+            if field is not None and not field.readable:
+                continue  # no value of it can be read, as `parser` says
+            text = (
+                json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else ""
+            )
+            written = f"Write it as text: {name}: '{text}'"
             if isinstance(value, Mapping):
-                yield Problem(
-                    path, "KAITO's trainer cannot read a mapping here.", f"Write it as text: {name}: {_as_json(value)}"
-                )
+                what = "KAITO's trainer cannot read a mapping here."
+                yield Problem(path, what, written, fix=((path, text),))
             elif isinstance(value, list | tuple) and not value:
-                yield Problem(path, "KAITO's trainer cannot read an empty list.", "Leave the line out.")
+                what = "KAITO's trainer cannot read an empty list."
+                yield Problem(path, what, "Leave the line out.", fix=((path, None),))
             elif isinstance(value, list | tuple) and any(isinstance(v, list | tuple | Mapping | None) for v in value):
-                yield Problem(
-                    path, "KAITO's trainer reads flat lists only.", f"Write it as text: {name}: {_as_json(value)}"
-                )
-
-
-def _as_json(value: Any) -> str:
-    return f"'{json.dumps(value, default=str, ensure_ascii=False)}'"
-
-
-def _fields(config: TrainingConfig) -> Iterator[Problem]:
-    sections = {s.NAME: s.to_dict() for s in config.sections()}
-    for section, known in OWN_FIELDS.items():
-        for name in sections[section]:
-            if name not in known:
-                near = close_match(str(name), known)
-                yield Problem(
-                    f"{section}.{name}",
-                    "KAITO's trainer has no such field and ends on it.",
-                    f"{near} Leave it out. The fields are {listing(known, 'and')}.".strip(),
-                )
+                yield Problem(path, "KAITO's trainer reads flat lists only.", written, fix=((path, text),))
 
 
 def _modules(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
@@ -157,6 +138,7 @@ def _data(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
             "DatasetConfig.dataset_path",
             f"{shown(dataset.dataset_path)} is looked for below {MOUNT_ROOT} once more by KAITO's trainer.",
             f'Write "{dataset.dataset_path[len(MOUNT_ROOT) + 1 :]}".',
+            fix=(("DatasetConfig.dataset_path", dataset.dataset_path[len(MOUNT_ROOT) + 1 :]),),
         )
     if len(urls) > 1:
         yield Problem(

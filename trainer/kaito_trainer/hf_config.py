@@ -12,7 +12,7 @@ from typing import Any, Final
 from . import defaults
 from .contract import Problem, TrainingConfig
 from .contract.config import options
-from .contract.known import RENAMED
+from .contract.fields import gone
 from .contract.problems import close_match
 from .defaults import Device
 from .failures import Failure, of_problems
@@ -69,7 +69,8 @@ def _unknown(section: str, keys: Mapping[str, Any], known: set[str]) -> Iterator
     allowed = {*known, *(o.name for o in options() if o.section == section)} - {"self", "kwargs"}
     for key in keys:
         if key not in allowed:
-            remedy = RENAMED.get(f"{section}.{key}") or close_match(str(key), allowed) or "Leave it out."
+            _, now = gone(f"{section}.{key}") or ("", "")
+            remedy = now or close_match(str(key), allowed) or "Leave it out."
             yield Problem(f"{section}.{key}", "there is no such field in the installed release.", remedy)
 
 

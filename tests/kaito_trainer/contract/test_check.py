@@ -317,7 +317,7 @@ def test_kaitos_defaults_are_sound(method):
         {"TrainingArguments": {"gradient_checkpointing_kwargs": {"use_reentrant": False}, "report_to": "none"}},
         {"TrainingArguments": {"learning_rate": 1, "warmup_steps": 0.03, "max_steps": -1}},
         {"TrainingArguments": {"output_dir": "/mnt/results/deep/er"}},
-        {"ModelConfig": {"rope_theta": 10_000, "device_map": {"": 0}}},
+        {"ModelConfig": {"max_memory": {0: "10GiB"}, "device_map": {"": 0}}},
         {"LoraConfig": {"layers_to_transform": [1, 2], "rank_pattern": {}}},
         {"QuantizationConfig": {"load_in_4bit": True, "bnb_4bit_quant_storage": "uint8"}},
     ],

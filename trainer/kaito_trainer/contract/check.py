@@ -10,25 +10,30 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from .combinations import combinations
 from .config import ALL_SECTIONS, METHODS, SECTION_NAMES, Option, TrainingConfig, options
-from .known import HUGGING_FACE, RENAMED
+from .fields import Image
 from .names import MOUNT_ROOT
-from .problems import Problem, close_match, listing, one_line, shown
+from .problems import Problem, close_match, listing, nearest, one_line, shown
+from .unexplained import texts, unexplained
 
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
 """Hugging Face's `num_train_epochs`, which KAITO leaves alone."""
 BATCH_DEFAULT: Final = 1
 """KAITO's `per_device_train_batch_size`, and our trainer's (Hugging Face's own is 8)."""
+FEW: Final = 16
+"""Allowed texts that a message lists although one of them is near."""
 SPLIT_DEFAULT: Final = 0.8
 """KAITO's `train_test_split` where the section omits it; its default ConfigMap says 1."""
-CLOSED: Final = ("DatasetConfig", "TrainerOptions")
-"""Sections with no other fields than those that we explain: KAITO's own and ours."""
 
 
-def check(config: TrainingConfig, method: str | None = None) -> list[Problem]:
-    """All problems of a configuration; with a method, also whether its quantisation fits it."""
-    found = [*_sections(config), *_values(config), *_output_dir(config), *_combinations(config)]
+def check(config: TrainingConfig, method: str | None = None, image: Image = "ours") -> list[Problem]:
+    """All problems of a configuration; with a method, also whether its quantisation fits it.
+
+    `image`: who is to read it. What KAITO's parser makes of a value is not told here: see `kaito_jupyter.spec.stock`.
+    """
+    found = [*_sections(config), *_values(config, image), *_output_dir(config), *combinations(config)]
     if method in METHODS:
         found += _bits(config, str(method))
     return found
@@ -54,50 +59,42 @@ def _sections(config: TrainingConfig) -> Iterator[Problem]:
             )
 
 
-def _values(config: TrainingConfig) -> Iterator[Problem]:
+def _values(config: TrainingConfig, image: Image) -> Iterator[Problem]:
     table = {o.path: o for o in options()}
     for section in config.sections():
         for name, value in section.to_dict().items():
             path = f"{section.NAME}.{name}"
             if path in table:
-                yield from _value(table[path], value)
-            else:
-                yield from _unexplained(section.NAME, one_line(str(name)))
+                yield from judged(table[path], value, texts(table[path]))
+                continue
+            wrong, field = unexplained(section.NAME, one_line(str(name)), value, image)
+            yield from wrong
+            if field is not None:
+                yield from judged(field.option(), value, field.choices)
 
 
-def _unexplained(section: str, name: str) -> Iterator[Problem]:
-    """A key that we don't explain: Hugging Face's own fields pass, typos don't, what may be newer is told of."""
-    path = f"{section}.{name}"
-    if name in HUGGING_FACE.get(section, ()):
-        return
-    explained = [o.name for o in options() if o.section == section]
-    near = close_match(name, [*explained, *sorted(HUGGING_FACE.get(section, ()))], 0.8)
-    if path in RENAMED:
-        yield Problem(path, "there is no such field (any more).", RENAMED[path])
-    elif near:
-        yield Problem(path, "there is no such field.", near)
-    elif section in CLOSED:
-        yield Problem(path, "there is no such field.", f"The fields are {listing(explained, 'and')}.")
-    elif section in HUGGING_FACE:
-        yield Problem(
-            path,
-            "this field is in no release of Hugging Face's libraries that we know.",
-            "It is passed on as it is; the trainer ends on it when it is not known there either.",
-            "warning",
-        )
-
-
-def _value(option: Option, value: Any) -> Iterator[Problem]:
+def judged(option: Option, value: Any, choices: tuple[str, ...]) -> Iterator[Problem]:
+    """What is wrong with one value: its type, its range, or that it is not among the texts that are allowed."""
     asked = f"Give {_kind(option.types)}{_range(option)}."
     if value == [] and list in option.types:
         yield Problem(option.path, "the list is empty.", "Name at least one, or leave it out.")
     elif not _is_a(value, option.types):
         yield Problem(
-            option.path, f"{shown(value)} is not {_kind(option.types)}.", f"{asked} {_hint(option, value)}".strip()
+            option.path,
+            f"{shown(value)} is not {_kind(option.types)}.",
+            f"{asked} {_hint(option, value)}".strip(),
+            fix=_meant(option, value),
         )
-    elif option.choices and isinstance(value, str) and value not in option.choices:
-        near = close_match(value, option.choices)
-        yield Problem(option.path, f"{shown(value)} is not allowed.", f"{near} Use {listing(option.choices)}.".strip())
+    elif choices and isinstance(value, str) and value not in choices:
+        near, allowed = nearest(value, choices), listing(choices) if len(choices) <= FEW else ""
+        say = f'Did you mean "{near}"? ' if near else ""
+        more = f"Use {allowed}." if allowed else "" if near else f"Use one of {listing(choices)}."
+        yield Problem(
+            option.path,
+            f"{shown(value)} is not allowed.",
+            f"{say}{more}".strip(),
+            fix=((option.path, near),) if near else (),
+        )
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low = (option.minimum is not None and value < option.minimum) or (
             option.above is not None and value <= option.above
@@ -105,6 +102,23 @@ def _value(option: Option, value: Any) -> Iterator[Problem]:
         high = option.maximum is not None and value > option.maximum
         if low or high or not _finite(value):
             yield Problem(option.path, f"{shown(value)} is out of range.", asked)
+
+
+def _meant(option: Option, value: Any) -> tuple[tuple[str, Any], ...]:
+    """What was meant by a value of the wrong type, where that is beyond doubt."""
+    meant: Any = None
+    if isinstance(value, bool) and not value and "no" in option.choices:
+        meant = "no"
+    elif isinstance(value, float) and int in option.types and value.is_integer():
+        meant = int(value)
+    elif isinstance(value, str) and bool in option.types and (word := _WORDS.get(value.lower())):
+        meant = word == "true"
+    elif isinstance(value, str) and (number := _number(value)) is not None:
+        if float in option.types:
+            meant = number
+        elif int in option.types and number.is_integer():
+            meant = int(number)
+    return ((option.path, meant),) if meant is not None else ()
 
 
 def _hint(option: Option, value: Any) -> str:
@@ -165,6 +179,7 @@ def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
             "TrainingArguments.output_dir",
             f"{shown(value)} is not a folder below {MOUNT_ROOT}.",
             f"KAITO writes results only there: use {MOUNT_ROOT}/results.",
+            fix=(("TrainingArguments.output_dir", f"{MOUNT_ROOT}/results"),),
         )
 
 
@@ -178,30 +193,22 @@ def _bits(config: TrainingConfig, method: str) -> Iterator[Problem]:
             f"QuantizationConfig.{which}",
             "true does not go with the method lora.",
             'Use the method "qlora", or set it to false.',
+            fix=(("tuning.method", "qlora"),),
         )
     if method == "qlora" and four and eight:
-        yield Problem("QuantizationConfig", "load_in_4bit and load_in_8bit are both true.", "Set one of them to false.")
+        yield Problem(
+            "QuantizationConfig",
+            "load_in_4bit and load_in_8bit are both true.",
+            "Set one of them to false.",
+            fix=(("QuantizationConfig.load_in_8bit", False),),
+        )
     odd = any(not isinstance(bits, bool | None) for bits in (q.load_in_4bit, q.load_in_8bit))  # told already
     if method == "qlora" and not four and not eight and not odd:
         yield Problem(
-            "QuantizationConfig", "qlora needs quantised weights.", 'Set load_in_4bit: true, or use the method "lora".'
-        )
-
-
-def _combinations(config: TrainingConfig) -> Iterator[Problem]:
-    t = config.TrainingArguments
-    if t.bf16 is True and t.fp16 is True:
-        yield Problem("TrainingArguments.fp16", "bf16 and fp16 are both true.", "Keep one of them.")
-    if t.max_steps == 0 and not isinstance(t.max_steps, bool):
-        yield Problem(
-            "TrainingArguments.max_steps", "0 steps would train nothing.", "Give 1 or more, or -1 for no limit."
-        )
-    held_out = config.DatasetConfig.train_test_split
-    if t.eval_strategy in ("steps", "epoch") and held_out == 1:
-        yield Problem(
-            "TrainingArguments.eval_strategy",
-            f"{shown(t.eval_strategy)} needs held-out rows, and DatasetConfig.train_test_split is 1.",
-            "Set train_test_split below 1, for example 0.9.",
+            "QuantizationConfig",
+            "qlora needs quantised weights.",
+            'Set load_in_4bit: true, or use the method "lora".',
+            fix=(("QuantizationConfig.load_in_4bit", True),),
         )
 
 

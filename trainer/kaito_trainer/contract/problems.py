@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 Severity = Literal["error", "warning", "note"]
@@ -33,16 +33,24 @@ class Problem:
     severity: Severity = "error"
     """An error stops the run, a warning does not (unless asked to be strict), a note tells of a choice made."""
 
+    fix: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
+    """The remedy as a change, where there is one: (field path, value), with None for a field to leave out."""
+
     def __str__(self) -> str:
         return f"{self.path}: {self.message}{' ' + self.remedy if self.remedy else ''}"
 
 
 def close_match(word: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
     """The nearest allowed word as `Did you mean "x"?`, or an empty string when none is near (0: any is, 1: the same)."""
-    candidates = list(allowed)
-    lowered = {c.lower(): c for c in candidates}
+    near = nearest(word, allowed, cutoff)
+    return f'Did you mean "{near}"?' if near else ""
+
+
+def nearest(word: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest allowed word itself, or an empty string when none is near."""
+    lowered = {a.lower(): a for a in allowed}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
-    return f'Did you mean "{lowered[near[0]]}"?' if near else ""
+    return lowered[near[0]] if near else ""
 
 
 def listing(words: Iterable[object], last: str = "or") -> str:
