@@ -146,9 +146,12 @@ def _eval_steps(f: _Facts) -> int | None:
     return max(1, math.ceil(f.steps / 4)) if f.steps is not None else 100
 
 
-def _save_steps(f: _Facts) -> int | None:
-    if f.config.TrainingArguments.save_strategy != "steps" or f.steps is None:
+def _save_steps(f: _Facts) -> float | None:
+    arguments = f.config.TrainingArguments
+    if arguments.save_strategy != "steps" or f.steps is None:
         return None
+    if arguments.extra.get("load_best_model_at_end") is True and arguments.eval_strategy == "steps":
+        return arguments.eval_steps  # the best one is found by evaluating, and must have been kept
     return max(1, math.ceil(f.steps / 10))
 
 

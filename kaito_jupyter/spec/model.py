@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps, train_rows
 
@@ -13,6 +13,9 @@ from ..presets import find, gpus
 from .defaults import Default, choose
 from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec
+
+if TYPE_CHECKING:
+    from ..lookahead import Lookahead
 
 Target = Literal["local", "job", "kaito"]
 """Where a run is to go: a process of this machine, our own Job, or KAITO's operator."""
@@ -55,11 +58,26 @@ class TuningSpec:
         told = self.placement.gpus if target == "job" else None
         return gpus(self.resource.instance_type) if not isinstance(told, int) else max(1, told)
 
-    def problems(self, target: Target = "local") -> list[Problem]:
-        """All that is wrong with it on that target, errors, warnings and notes, each with its path."""
+    def check(self, target: Target = "local", *, rows: int | None = None, strict: bool = False) -> list[Problem]:
+        """All findings on that target: errors, warnings and notes, each with path, message, remedy and, where there is
+        one, the fix that `fixed` applies. With `strict`, warnings are errors. `rows` of the data sharpen our defaults.
+        """
         from .problems import problems
 
-        return problems(self, target)
+        found = problems(self, target, rows)
+        if not strict:
+            return found
+        return [replace(p, severity="error") if p.severity == "warning" else p for p in found]
+
+    def problems(self, target: Target = "local") -> list[Problem]:
+        """The findings of `check`, as backends ask for them: no data is at hand."""
+        return self.check(target)
+
+    def fixed(self, findings: Iterable[Problem]) -> TuningSpec:
+        """A copy in which the findings' fixes are made. What has no fix stays as it is: check the copy again."""
+        from .fixed import fixed
+
+        return fixed(self, findings)
 
     def defaults(self, target: Target, *, rows: int | None = None) -> list[Default]:
         """What we choose for that target where the user said nothing, each with its reason."""
@@ -120,6 +138,15 @@ class TuningSpec:
         from .text import load_all
 
         return cls(**read_documents(load_all(text, "spec")))
+
+    def preview(self, data: Any, target: Target = "local", *, rows: int = 3) -> Lookahead:
+        """What the model will see of the data with this spec, a few rows token by token; nothing is started.
+
+        `data` is all that `Dataset.read` takes, or a `Dataset`. Raises `DatasetError` or `SpecError`.
+        """
+        from .. import preview  # the public name: this room knows none above it
+
+        return preview(data, preset=self.preset, method=self.method, config=self.config, backend=target, rows=rows)
 
     def diff(self, other: TuningSpec) -> list[tuple[str, Any, Any]]:
         """Where the two differ: (path, mine, theirs), None for what one of them leaves open."""

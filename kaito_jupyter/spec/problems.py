@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kaito_trainer.contract import METHODS, Problem, Severity, check
-from kaito_trainer.contract.problems import close_match, listing, shown
+from kaito_trainer.contract.problems import close_match, listing, nearest, shown
 
 from .. import presets
 from ..tilde import expanded
-from . import rules, stock
+from . import fit, rules, stock
 from .sources import SOURCE_FORMS
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ POD_FOLDERS: Final = ("/mnt/", "/workspace/")
 """Where a pod's image or volume may hold a model, so that a folder unknown here can be meant."""
 
 
-def problems(spec: TuningSpec, target: Target) -> list[Problem]:
+def problems(spec: TuningSpec, target: Target, rows: int | None = None) -> list[Problem]:
     """Errors, warnings and notes in the spec's order. Takes any values; never raises."""
+    config = spec.effective_config(target, rows=rows)
     found = [
         *_preset(spec, target),
         *_names(spec),
         *_input(spec, target),
         *_output(spec, target),
         *_resource(spec, target),
-        *check(spec.effective_config(target), spec.method, "stock" if target == "kaito" else "ours"),
+        *check(config, spec.method, "stock" if target == "kaito" else "ours"),
+        *fit.problems(spec, config, target),
     ]
     if target == "kaito":
         found += stock.problems(spec)
@@ -38,9 +40,15 @@ def problems(spec: TuningSpec, target: Target) -> list[Problem]:
     return found
 
 
-def _told(path: str, wrong: rules.Wrong, severity: Severity = "error") -> Iterator[Problem]:
+def _told(path: str, wrong: rules.Wrong, severity: Severity = "error", near: str = "") -> Iterator[Problem]:
     if wrong:
-        yield Problem(path, *wrong, severity=severity)
+        yield Problem(path, *wrong, severity=severity, fix=((path, near),) if near else ())
+
+
+def _near(path: str, word: Any, allowed: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+    """The fix for a typo: the word that is near."""
+    near = nearest(word, allowed) if isinstance(word, str) else ""
+    return ((path, near),) if near else ()
 
 
 def _preset(spec: TuningSpec, target: Target) -> Iterator[Problem]:
@@ -55,7 +63,7 @@ def _preset(spec: TuningSpec, target: Target) -> Iterator[Problem]:
         yield from _model_folder(path, preset, target)
     elif not presets.is_hugging_face_id(preset):
         what = f"{shown(preset)} is no preset, no Hugging Face id and no folder."
-        yield Problem(path, what, close_match(preset, known) or _models(target))
+        yield Problem(path, what, close_match(preset, known) or _models(target), fix=_near(path, preset, known))
 
 
 def _models(target: Target) -> str:
@@ -72,7 +80,8 @@ def _kaito_preset(path: str, preset: str) -> Iterator[Problem]:
         folder = " is a folder, and KAITO tunes its presets only." if presets.is_path(preset) else ""
         near = "" if folder else close_match(preset, presets.PRESETS)
         what = folder or " is no preset that KAITO can tune."
-        yield Problem(path, f"{shown(preset)}{what}", near or _models("kaito"))
+        fix = _near(path, preset, presets.PRESETS) if near else ()
+        yield Problem(path, f"{shown(preset)}{what}", near or _models("kaito"), fix=fix)
     elif found.retired:
         what = f"{shown(preset)} can be tuned by older releases of KAITO only."
         yield Problem(path, what, _models("kaito"), "warning")
@@ -105,11 +114,10 @@ def _model_folder(path: str, preset: str, target: Target) -> Iterator[Problem]:
 def _names(spec: TuningSpec) -> Iterator[Problem]:
     if spec.method not in METHODS:
         near = close_match(spec.method, METHODS) if isinstance(spec.method, str) else ""
-        yield Problem(
-            "tuning.method", f"{shown(spec.method)} is not a tuning method.", f"{near} Use {listing(METHODS)}.".strip()
-        )
+        path, what = "tuning.method", f"{shown(spec.method)} is not a tuning method."
+        yield Problem(path, what, f"{near} Use {listing(METHODS)}.".strip(), fix=_near(path, spec.method, METHODS))
     if spec.name is not None:
-        yield from _told("metadata.name", rules.label(spec.name, "a run's name"))
+        yield from _told("metadata.name", rules.label(spec.name, "a run's name"), near=rules.near_label(spec.name))
     yield from _told("metadata.namespace", rules.label(spec.namespace, "a namespace"))
     if spec.model_access_secret is not None:
         yield from _told(
@@ -212,9 +220,8 @@ def _volume(path: str, volume: Mapping[str, Any]) -> Iterator[Problem]:
 def _resource(spec: TuningSpec, target: Target) -> Iterator[Problem]:
     resource = spec.resource
     if resource.count != 1:
-        yield Problem(
-            "resource.count", f"{shown(resource.count)} nodes are asked for.", "KAITO tunes on one node: use 1."
-        )
+        path, what = "resource.count", f"{shown(resource.count)} nodes are asked for."
+        yield Problem(path, what, "KAITO tunes on one node: use 1.", fix=((path, 1),))
     selector = resource.label_selector
     if not isinstance(selector, Mapping) or set(selector) - {"matchLabels", "matchExpressions"}:
         yield Problem(
@@ -246,4 +253,5 @@ def _instance_type(name: Any) -> Iterator[Problem]:
         )
     else:
         near = close_match(name, presets.SKUS) if isinstance(name, str) else ""
-        yield Problem(path, f"{shown(name)} is no GPU node size that KAITO knows.", f"{near or f'Use {example}.'}")
+        what = f"{shown(name)} is no GPU node size that KAITO knows."
+        yield Problem(path, what, near or f"Use {example}.", fix=_near(path, name, presets.SKUS))

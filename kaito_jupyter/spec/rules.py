@@ -38,9 +38,15 @@ def label(value: Any, what: str = "a name", longest: int = 63) -> Wrong:
     if len(value) > longest:
         return f"{shown(value)} has {len(value)} letters.", allowed
     if not _LABEL.fullmatch(value):
-        near = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+        near = near_label(value)
         return f"{shown(value)} is not {what}.", allowed + (f' For example "{near}".' if near else "")
     return None
+
+
+def near_label(value: Any) -> str:
+    """The label that is nearest to a text; empty when there is none."""
+    text = re.sub(r"[^a-z0-9]+", "-", value.lower()) if isinstance(value, str) else ""
+    return text.strip("-")[:63].rstrip("-")
 
 
 def subdomain(value: Any, what: str = "a name") -> Wrong:

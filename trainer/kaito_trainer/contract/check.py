@@ -33,7 +33,7 @@ def check(config: TrainingConfig, method: str | None = None, image: Image = "our
 
     `image`: who is to read it. What KAITO's parser makes of a value is not told here: see `kaito_jupyter.spec.stock`.
     """
-    found = [*_sections(config), *_values(config, image), *_output_dir(config), *combinations(config)]
+    found = [*_sections(config), *_values(config, image), *_output_dir(config), *combinations(config, image)]
     if method in METHODS:
         found += _bits(config, str(method))
     return found

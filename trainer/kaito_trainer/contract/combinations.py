@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .config import TrainingConfig
+from .fields import Image
 from .problems import Problem, shown
 
 PACKAGES: Final = {
@@ -21,12 +22,13 @@ PACKAGES: Final = {
 """A part of an optimiser's name -> the Python package that brings it, which neither KAITO's image nor ours holds."""
 
 
-def combinations(config: TrainingConfig) -> Iterator[Problem]:
-    """What fails together, whoever trains."""
+def combinations(config: TrainingConfig, image: Image) -> Iterator[Problem]:
+    """What fails together. Where ours leaves open whether it evaluates, the rows decide; KAITO's image then does not."""
+    evaluation = config.TrainingArguments.eval_strategy or ("no" if image == "stock" else None)
     yield from _precision(config)
     yield from _steps(config)
-    yield from _evaluation(config)
-    yield from _best(config)
+    yield from _evaluation(config, evaluation)
+    yield from _best(config, evaluation)
     yield from _adapter(config)
     yield from _loading(config)
     yield from _beside(config)
@@ -65,7 +67,7 @@ def _steps(config: TrainingConfig) -> Iterator[Problem]:
             )
 
 
-def _evaluation(config: TrainingConfig) -> Iterator[Problem]:
+def _evaluation(config: TrainingConfig, evaluation: str | None) -> Iterator[Problem]:
     t = config.TrainingArguments
     evaluates = t.eval_strategy in ("steps", "epoch")
     if evaluates and config.DatasetConfig.train_test_split == 1:
@@ -75,16 +77,16 @@ def _evaluation(config: TrainingConfig) -> Iterator[Problem]:
             "Set train_test_split below 1, for example 0.9.",
             fix=(("DatasetConfig.train_test_split", 0.9),),
         )
-    if t.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy") and t.eval_strategy == "no":
+    if t.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy") and evaluation == "no":
         yield Problem(
             "TrainingArguments.lr_scheduler_type",
-            f'{shown(t.lr_scheduler_type)} follows the held-out loss, and eval_strategy is "no".',
+            f"{shown(t.lr_scheduler_type)} follows the held-out loss, and nothing is evaluated (eval_strategy).",
             'Set eval_strategy: epoch (and train_test_split below 1), or another schedule such as "cosine".',
             fix=(("TrainingArguments.lr_scheduler_type", "cosine"),),
         )
 
 
-def _best(config: TrainingConfig) -> Iterator[Problem]:
+def _best(config: TrainingConfig, evaluation: str | None) -> Iterator[Problem]:
     t, path = config.TrainingArguments, "TrainingArguments.load_best_model_at_end"
     if t.save_strategy == "best" and _arg(config, "metric_for_best_model") is None:
         if _arg(config, "load_best_model_at_end") is not True:  # which takes the loss by itself
@@ -97,19 +99,19 @@ def _best(config: TrainingConfig) -> Iterator[Problem]:
         return
     if _arg(config, "load_best_model_at_end") is not True or t.save_strategy == "best":
         return
-    if t.eval_strategy == "no":
+    if evaluation == "no" and t.save_strategy != "no":
         yield Problem(
             path,
-            'the best model is found by evaluating, and eval_strategy is "no".',
+            "the best model is found by evaluating, and nothing is evaluated (eval_strategy).",
             "Set eval_strategy to what save_strategy says (and train_test_split below 1), or leave this out.",
             fix=((path, None),),
         )
-    elif t.eval_strategy and t.save_strategy and t.eval_strategy != t.save_strategy:
+    elif evaluation and t.save_strategy and evaluation != t.save_strategy:
         yield Problem(
             path,
-            f"checkpoints come by {shown(t.save_strategy)}, evaluations by {shown(t.eval_strategy)}: the best one may not be kept.",
+            f"checkpoints come by {shown(t.save_strategy)}, evaluations by {shown(evaluation)}: the best one may not be kept.",
             "Set save_strategy and eval_strategy to the same.",
-            fix=(("TrainingArguments.save_strategy", t.eval_strategy),),
+            fix=(("TrainingArguments.save_strategy", evaluation),),
         )
     elif t.eval_strategy == "steps" and number(t.save_steps) and number(t.eval_steps):
         saves, evaluations = float(t.save_steps or 0), float(t.eval_steps or 1)
