@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .checkup import doctor
     from .dataset import Dataset
     from .errors import BackendError, DatasetError, InputError, KaitoError, RunFailed, RunNotFound, SpecError
+    from .lookahead import preview
     from .panel import follow, show
+    from .preflight import estimate
     from .run import Run, runs, watch
     from .run.tune import tune
     from .spec import TuningSpec
@@ -37,7 +39,9 @@ _HOMES = {
     "RunNotFound": "errors",
     "SpecError": "errors",
     "doctor": "checkup",
+    "estimate": "preflight",
     "follow": "panel",
+    "preview": "lookahead",
     "show": "panel",
     "Run": "run",
     "runs": "run",
@@ -58,7 +62,9 @@ __all__ = [
     "SpecError",
     "TuningSpec",
     "doctor",
+    "estimate",
     "follow",
+    "preview",
     "runs",
     "show",
     "tune",

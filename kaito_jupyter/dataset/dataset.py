@@ -210,6 +210,14 @@ class Dataset:
                 break
         return found
 
+    def every(self, step: int = 1) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Every `step`-th row, chunk by chunk, each with the place of its first row: what a pass over all of it needs."""
+        for start, part in _batches(self._source, self._shape):
+            skipped = -start % step
+            if skipped < part.rows:
+                chosen = part.arrow() if step == 1 else part.arrow().take(list(range(skipped, part.rows, step)))
+                yield start + skipped, chosen.to_pylist()
+
     def split(self, config: TrainingConfig) -> tuple[int, int]:
         """Rows trained on and rows held out, by KAITO's `DatasetConfig.train_test_split`."""
         train = train_rows(config, self.rows)

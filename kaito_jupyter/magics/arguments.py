@@ -121,6 +121,12 @@ def _tune_decorators() -> list[Decorate]:
             metavar="WHERE",
             help="Check all, show what would happen, start nothing; with --dry-run=server the cluster's server checks it too.",
         ),
+        argument(
+            "--preview",
+            action="store_true",
+            help="Show a few rows as the model will see them, token by token, and what is trained on, cut and padded; start "
+            "nothing.",
+        ),
         argument("--yaml", action="store_true", help="Give KAITO's YAML for it, start nothing."),
         argument("--wait", action="store_true", help="Wait for the end; the cell fails when the run does."),
         argument("--strict", action="store_true", help="Take warnings for errors."),

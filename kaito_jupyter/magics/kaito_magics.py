@@ -42,6 +42,7 @@ class KaitoMagics(Defaults):
             %kaito_tune df[:100] --preset ./my-model --max-steps 20 --wait
             %kaito_tune "data/train.jsonl" --preset phi-4 --prompt-column question --completion-column answer
             %kaito_tune df --preset phi-4 --set LoraConfig.lora_alpha=32 --set LoraConfig.target_modules=[q_proj, v_proj]
+            %kaito_tune df --preset phi-4 --preview
             %kaito_tune df --preset phi-4 --dry-run
 
         As a cell magic, the body is YAML for the configuration, in KAITO's words:

@@ -20,6 +20,7 @@ from .line import split
 from .telling import Telling
 
 if TYPE_CHECKING:
+    from ..lookahead import Lookahead
     from ..run import Plan, Run
     from .kaito_magics import KaitoMagics
 
@@ -51,7 +52,7 @@ _DEFAULTS: Final = ("method", "namespace", "backend", "instance_type", "output",
 
 
 def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
-    """Do what `%kaito_tune` says: a Run, with `--dry-run` a Plan, with `--yaml` a YamlText. Raises `InputError`."""
+    """Do what `%kaito_tune` says: a Run, with `--dry-run` a Plan, with `--preview` a Lookahead, with `--yaml` a YamlText. Raises `InputError`."""
     words = split(line)
     if words.unclosed:
         raise SpecError([Problem("%kaito_tune", f"{words.unclosed} is not closed.", "Close it.")])
@@ -65,6 +66,8 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
         from .texts import YamlText
 
         return YamlText(plan.to_yaml())
+    if arguments.get("preview"):
+        return _looked(plan)
     for told in _told(plan):
         magics.say(told)
     _differs(magics, plan)
@@ -78,6 +81,7 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
         for problem in _against(plan):
             magics.say(f"{problem.severity}: {_renamed(problem)}")
         _preview(plan)
+        _size(magics, plan)
         return plan
     run = _started(plan, magics)
     if arguments.get("wait"):
@@ -239,10 +243,21 @@ def _told(plan: Plan) -> Iterator[str]:
         data = f"{plan.dataset.rows:,} rows ({plan.dataset.format}){split}"
     steps = "" if plan.total_steps is None else f", {plan.total_steps:,} steps"
     yield f"{plan.spec.method} on {plan.spec.preset}: {data}{steps}, {where}."
+    if seen := plan.glance():
+        yield seen
     if plan.route is not None:
         yield plan.route.note
     yield from (plan.dataset.notes if plan.dataset else ())
     yield from (f"{p.severity}: {p}" for p in plan.problems)
+
+
+def _looked(plan: Plan) -> Lookahead:
+    seen = plan.preview()
+    if seen is None:
+        raise SpecError(
+            [Problem("--preview", "the data is not on this machine.", "Give a DataFrame's name or a file.")]
+        )
+    return seen
 
 
 def _preview(plan: Plan) -> None:
@@ -255,6 +270,14 @@ def _preview(plan: Plan) -> None:
         # KAITO's own trainer puts a collator in TRL's place that learns the prompts too (field note K1).
         shown = plan.dataset.with_config(config, everything=True if plan.target == "kaito" else None)
         display(shown.with_model(model.pretrained_model_name_or_path or plan.spec.preset, model.chat_template))
+
+
+def _size(magics: KaitoMagics, plan: Plan) -> None:
+    """What it takes of the device's memory, as a bar, and of time and money."""
+    from IPython.display import display
+
+    if (size := plan.estimate(price_per_hour=magics.price_per_hour or None)) is not None:
+        display(size)
 
 
 def _against(plan: Plan) -> list[Problem]:

@@ -13,12 +13,16 @@ from ..backends.base import Backend, Rehearsing, TuningJob
 from ..backends.choice import choose_backend, target_of
 from ..dataset import Dataset
 from ..errors import BackendError, DatasetError, InputError, SpecError
+from ..preflight import Estimate
+from ..preflight import estimate as estimated
+from ..preflight import problems as too_large
 from ..spec import DataDestination, DataSource, Difference, Placement, Target, TuningSpec, build_spec
 from .config_maps import fetched
 from .run import Run
 
 if TYPE_CHECKING:
     from ..delivery import Route
+    from ..lookahead import Lookahead
 
 ANOTHER_NAME: Final = 5
 """How often a name that we made is made anew when somebody else takes it in between."""
@@ -57,6 +61,29 @@ class Plan:
         if self.route is not None and self.route.way in ("image", "volume"):
             spec = replace(spec, input=self.route.source)
         return spec.to_yaml(target or self.target, self.rows)
+
+    def preview(self, rows: int = 3) -> Lookahead | None:
+        """What the model will see of the data, a few rows token by token; None when the data is elsewhere already."""
+        from ..lookahead import look_ahead
+
+        return look_ahead(self.dataset, self.spec, self.target, rows) if self.dataset is not None else None
+
+    def glance(self) -> str:
+        """The same of the first rows, as one sentence; nothing when the data is elsewhere, or does not fit the spec."""
+        from ..lookahead import glance
+
+        try:
+            return glance(self.dataset, self.spec, self.target).line if self.dataset is not None else ""
+        except SpecError:
+            return ""  # whoever starts it is told
+
+    def estimate(
+        self, *, seconds_per_step: float | None = None, price_per_hour: float | None = None
+    ) -> Estimate | None:
+        """What it takes of the GPU's memory, and of time and money (`kaito_jupyter.estimate`); None for an unknown model."""
+        return estimated(
+            self.spec, self.rows, target=self.target, seconds_per_step=seconds_per_step, price_per_hour=price_per_hour
+        )
 
     def submit(self, on_progress: Callable[[str], None] | None = None) -> Run:
         """Start it. `on_progress` is told how the data gets there, a sentence at a time.
@@ -97,8 +124,9 @@ class Plan:
         steps = "an unknown number of steps" if self.total_steps is None else f"{self.total_steps} steps"
         data = "data of its input" if self.dataset is None else f"{self.dataset.rows} rows ({self.dataset.format})"
         head = f"# {self.spec.method} on {self.spec.preset}: {data}, {steps}, target {self.target}"
+        memory = [f"# {size.short()}"] if (size := self.estimate()) is not None else []
         accepted = [f"# accepted by {self.accepted_by}"] if self.accepted_by else []
-        return "\n".join((head, *accepted, *(f"# {p.severity}: {p}" for p in self.problems), self.to_yaml()))
+        return "\n".join((head, *memory, *accepted, *(f"# {p.severity}: {p}" for p in self.problems), self.to_yaml()))
 
 
 # The overloads say what the two flags change; all else is described below.
@@ -198,6 +226,9 @@ def tune(
         stands = place.problems(spec)
         found += stands
         bad_spec |= any(p.severity == "error" for p in stands)
+    if spec is not None:
+        found += (size := too_large(spec, target, dataset.rows if dataset else None))
+        bad_spec |= any(p.severity == "error" for p in size)
     told = [*(spec.problems(target) if spec else ()), *(dataset.warnings if dataset else ())]
     milder = [p for p in (*told, *found) if p.severity != "error"]
     errors = [p for p in found if p.severity == "error"]

@@ -1,0 +1,176 @@
+"""A model's tokenizer without transformers: as much of one as the trainer's labelling asks for, from `tokenizer.json`.
+
+Does what Transformers' `TokenizersBackend` does with the file: no truncation, no padding, special tokens that the file
+lacks are added, and `add_bos_token`/`add_eos_token` of the config replace what the file puts around a text.
+Source: `transformers/tokenization_utils_tokenizers.py`, 5.23. Nothing is asked of the network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+
+from ..chat import SPECIAL_TOKENS, TOKENIZER_FILE, model_folder
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+FILE: Final = "tokenizer.json"
+
+
+class Place(NamedTuple):
+    """Characters that a token stands for, as Transformers' `CharSpan`."""
+
+    start: int
+    end: int
+
+
+class Encoded(Protocol):
+    """Texts as tokens, as Transformers' `BatchEncoding`."""
+
+    def __getitem__(self, name: str) -> list[list[int]]: ...
+    def char_to_token(self, row: int, character: int) -> int | None: ...
+    def token_to_chars(self, row: int, token: int) -> Place | None: ...
+
+
+class Tokens(Protocol):
+    """A tokenizer, exact or not: what `kaito_trainer.tokens.Tokenizing` and the drawing ask for."""
+
+    is_fast: bool
+    exact: bool
+    """Whether it is the model's own."""
+    eos_token: str
+    eos_token_id: int
+    added: Sequence[str]
+    """Tokens beside the vocabulary's own."""
+
+    def __call__(self, texts: list[str] | str, add_special_tokens: bool = True) -> Any: ...
+    def decode(self, ids: list[int]) -> str: ...
+    def special(self, token: int) -> bool:
+        """Whether it is a token that no text makes by itself, such as `<|im_end|>`."""
+        ...
+
+
+class NoTokenizer(Exception):
+    """Why there is no tokenizer, as a sentence without its stop."""
+
+
+class ModelTokenizer:
+    """The model's own tokenizer."""
+
+    is_fast = True
+    exact = True
+
+    def __init__(self, tokenizer: Tokenizer, eos_token: str, ends: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        found = tokenizer.get_added_tokens_decoder()
+        self.added: Sequence[str] = tuple(token.content for token in found.values())
+        self._special = {id for id, token in found.items() if token.special}
+        eos = tokenizer.token_to_id(eos_token)
+        if eos is None:
+            raise NoTokenizer(f"its tokenizer does not know its own end token {eos_token}")
+        self.eos_token, self.eos_token_id = eos_token, eos
+        self.ends = {eos, *ends}
+        """Tokens at which the model's generation stops."""
+
+    @classmethod
+    def of(cls, model: str | Path, eos_token: str | None = None) -> Self:
+        """The tokenizer of a folder, or of a Hugging Face id in this machine's cache. Raises `NoTokenizer`.
+
+        `eos_token` is `TrainingArguments.eos_token`, which goes before the model's own.
+        """
+        from tokenizers import Tokenizer
+
+        folder = model_folder(model)
+        if folder is None:
+            raise NoTokenizer("the model is not on this machine")
+        if not (folder / FILE).is_file():
+            raise NoTokenizer(f"the model's folder has no {FILE}")
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / FILE))
+        except Exception as error:  # tokenizers raises Exception itself
+            raise NoTokenizer(f"its {FILE} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        config = _json(folder / TOKENIZER_FILE)
+        named = _special(config)
+        _complete(tokenizer, config, named)
+        eos = eos_token or named.get("eos_token")
+        if eos is None:
+            raise NoTokenizer("its tokenizer has no end token")
+        return cls(tokenizer, eos, _ends(folder))
+
+    def __call__(self, texts: list[str] | str, add_special_tokens: bool = True) -> Any:
+        if isinstance(texts, str):
+            return {"input_ids": self._tokenizer.encode(texts, add_special_tokens=add_special_tokens).ids}
+        return _Encoded(self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens))
+
+    def decode(self, ids: list[int]) -> str:
+        """The tokens as text, special ones too."""
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+    def special(self, token: int) -> bool:
+        return token in self._special
+
+
+class _Encoded:
+    def __init__(self, encodings: list[Encoding]) -> None:
+        self._encodings = encodings
+        self._ids = [e.ids for e in encodings]
+
+    def __getitem__(self, name: str) -> list[list[int]]:
+        return {"input_ids": self._ids}[name]
+
+    def char_to_token(self, row: int, character: int) -> int | None:
+        return self._encodings[row].char_to_token(character)
+
+    def token_to_chars(self, row: int, token: int) -> Place | None:
+        span = self._encodings[row].token_to_chars(token)
+        return None if span is None else Place(*span)
+
+
+def _complete(tokenizer: Tokenizer, config: Mapping[str, Any], named: Mapping[str, str]) -> None:
+    """Make of the file's tokenizer what Transformers makes of it."""
+    from tokenizers import AddedToken, processors
+
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
+    values = extra.values() if isinstance(extra, Mapping) else extra
+    for text in dict.fromkeys([*named.values(), *(v for v in map(_content, values) if v)]):
+        known = {t.content for t in tokenizer.get_added_tokens_decoder().values()}
+        if text not in known:
+            tokenizer.add_special_tokens([AddedToken(text, special=True)])
+    said = {"add_bos_token", "add_eos_token"} & config.keys()
+    if not said and tokenizer.post_processor is not None:
+        return
+    around = {name: named[name] for name in ("bos_token", "eos_token") if config.get(f"add_{name}") and named.get(name)}
+    bos, eos = around.get("bos_token"), around.get("eos_token")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*([bos] if bos else []), "$A", *([eos] if eos else [])],
+        special_tokens=[(text, tokenizer.token_to_id(text)) for text in dict.fromkeys(around.values())],
+    )
+
+
+def _ends(folder: Path) -> list[int]:
+    """`eos_token_id` of the generation's configuration, which Transformers makes of the model's when there is none."""
+    file = folder / "generation_config.json"
+    told = _json(file if file.is_file() else folder / "config.json").get("eos_token_id")
+    return [told] if isinstance(told, int) else [t for t in told or () if isinstance(t, int)]
+
+
+def _special(config: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name in SPECIAL_TOKENS if (text := _content(config.get(name)))}
+
+
+def _content(value: Any) -> str | None:
+    text = value.get("content") if isinstance(value, Mapping) else value
+    return text if isinstance(text, str) else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
