@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from .combinations import combinations
-from .config import ALL_SECTIONS, METHODS, SECTION_NAMES, Option, TrainingConfig, options
+from .config import ALL_SECTIONS, SECTION_NAMES, Option, TrainingConfig, options
 from .fields import Image
 from .names import MOUNT_ROOT
 from .problems import Problem, close_match, listing, nearest, one_line, shown
@@ -34,9 +34,7 @@ def check(config: TrainingConfig, method: str | None = None, image: Image = "our
     `image`: who is to read it. What KAITO's parser makes of a value is not told here: see `kaito_jupyter.spec.stock`.
     """
     found = [*_sections(config), *_values(config, image), *_output_dir(config), *combinations(config, image)]
-    if method in METHODS:
-        found += _bits(config, str(method))
-    return found
+    return found + list(_bits(config, method))
 
 
 def _sections(config: TrainingConfig) -> Iterator[Problem]:
@@ -183,7 +181,7 @@ def _output_dir(config: TrainingConfig) -> Iterator[Problem]:
         )
 
 
-def _bits(config: TrainingConfig, method: str) -> Iterator[Problem]:
+def _bits(config: TrainingConfig, method: str | None) -> Iterator[Problem]:
     """KAITO v0.12, `api/v1beta1/tuning_config_validation.go`: lora refuses quantised weights, qlora asks for them."""
     q = config.QuantizationConfig
     four, eight = q.load_in_4bit is True, q.load_in_8bit is True
@@ -195,7 +193,7 @@ def _bits(config: TrainingConfig, method: str) -> Iterator[Problem]:
             'Use the method "qlora", or set it to false.',
             fix=(("tuning.method", "qlora"),),
         )
-    if method == "qlora" and four and eight:
+    if method != "lora" and four and eight:  # `BitsAndBytesConfig` refuses it, too
         yield Problem(
             "QuantizationConfig",
             "load_in_4bit and load_in_8bit are both true.",

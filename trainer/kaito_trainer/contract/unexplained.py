@@ -36,7 +36,7 @@ def unexplained(section: str, name: str, value: Any, image: Image) -> tuple[list
                 _old(path, was, value, "it still works in KAITO's image, and no longer elsewhere.", "warning")
             ], None
     if field is not None and not (stock and value == []):  # which KAITO's parser cannot read, whatever the field
-        return _odd(field, path, value)
+        return _odd(field, path, value, stock)
     if field is not None:
         return [], None
     if was := gone(path):
@@ -71,13 +71,16 @@ def _old(path: str, was: tuple[str, str], value: Any, what: str, severity: Any) 
     return Problem(path, what, remedy, severity, fix=fix)
 
 
-def _odd(field: Field, path: str, value: Any) -> tuple[list[Problem], Field | None]:
+def _odd(field: Field, path: str, value: Any, stock: bool) -> tuple[list[Problem], Field | None]:
     """Values that a class takes although its hints say another type, or that it takes as text."""
     if not field.types or (field.name == "init_lora_weights" and re.fullmatch(r"pissa_niter_\d+", str(value))):
         return [], None
     if isinstance(value, list | tuple) and list in field.types:
         return [], None  # of names, numbers or pairs: each class has its own
     plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if plain and isinstance(value, int) and field.section == "QuantizationConfig" and not stock:
+        what, written = f"{value} is a whole number, and `BitsAndBytesConfig` takes numbers with a point.", float(value)
+        return [Problem(path, what, f"Write {written}.", fix=((path, written),))], None
     if plain and str in field.types and not field.choices and not {int, float} & set(field.types):
         return [], None  # a name that YAML reads as a number
     if isinstance(value, str) and dict in field.types and str not in field.types:
