@@ -5,6 +5,7 @@ A verb is a function with `verb_arguments`, listed in `VERBS`: help, completion 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,8 +75,11 @@ def watch(magics: KaitoMagics, arguments: Arguments) -> Run:
     _name,
     argument("--tail", metavar="N", help="How many of the last lines. Default: KaitoMagics.log_lines."),
     argument("--events", action="store_true", help="Show the trainer's event lines too."),
+    argument(
+        "-f", "--follow", action="store_true", help="Go on as lines come, until it ends or you interrupt the cell."
+    ),
 )
-def logs(magics: KaitoMagics, arguments: Arguments) -> Log:
+def logs(magics: KaitoMagics, arguments: Arguments) -> Log | None:
     """Show the last lines of a run's log."""
     tail = arguments.get("tail", str(magics.log_lines))
     if (arguments.get("namespace") or "").isdigit():
@@ -87,6 +91,11 @@ def logs(magics: KaitoMagics, arguments: Arguments) -> Log:
             [Problem("--tail", f'"{tail}" is not a number of lines.', "Give a whole number of at least 1.")]
         )
     run = _one(arguments, live=False)
+    if arguments.get("follow"):
+        with contextlib.suppress(KeyboardInterrupt):  # the run goes on
+            for line in run.follow_logs(int(tail), events=bool(arguments.get("events"))):
+                print(line, flush=True)  # noqa: T201 (asked for, and in the cell's own thread)
+        return None
     log = run.logs(int(tail), events=bool(arguments.get("events")))
     if not log:
         magics.say(f"{run.name} has written nothing but events yet; --events shows them.")

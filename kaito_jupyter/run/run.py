@@ -6,7 +6,7 @@ import base64
 import contextlib
 import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -179,6 +179,12 @@ class Run:
             if len(foreign) >= tail or len(lines) < asked:
                 return Log(foreign[max(0, len(foreign) - tail) :])
             asked *= 8
+
+    def follow_logs(self, tail: int = 100, *, events: bool = False) -> Iterator[str]:
+        """The log's last `tail` lines, then each as it comes, until the run has ended."""
+        from .following import following
+
+        return following(self.backend, self.ref, tail, events=events)
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until it has ended, and give it back. In a coroutine, and in a cell with `await`: `await run.wait()`.

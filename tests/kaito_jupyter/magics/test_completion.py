@@ -63,7 +63,7 @@ def test_an_option_that_is_given_is_not_offered_again(shell: InteractiveShell) -
         ("x = 1\n%kaito_tune df --method ", ["lora", "qlora"]),
         ("%kaito ", ["cancel", "delete", "diagnose", "doctor", "logs", "resume", "runs", "watch", "yaml"]),
         ("%kaito wa", ["watch"]),
-        ("%kaito logs --", ["--backend", "--events", "--help", "--namespace", "--tail"]),
+        ("%kaito logs --", ["--backend", "--events", "--follow", "--help", "--namespace", "--tail"]),
         ("%kaito logs --backend ", ["auto", "job", "kaito", "local"]),
     ],
 )

@@ -78,6 +78,13 @@ def test_logs_are_lines_with_or_without_events(shell: InteractiveShell, live: Ru
     assert repr(lines) == "\n".join(lines)
 
 
+def test_logs_are_followed_in_the_cell(shell: InteractiveShell, done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert value(shell, "%kaito logs done -f --events --tail 2") is None
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == list(done.logs(2))
+
+
 def test_logs_of_a_silent_run_say_so(shell: InteractiveShell, done: Run, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert value(shell, "%kaito logs done") == []

@@ -57,6 +57,16 @@ def test_a_run_has_its_curve_its_evaluations_samples_log_and_adapter(start: Star
     assert str(run.logs(2)) == "\n".join(log[-2:])
 
 
+def test_a_log_is_followed_from_its_last_lines_to_its_end(start: Start) -> None:
+    run = start("--foreign", name="followed")  # it runs while it is followed
+    lines = list(run.follow_logs(10_000, events=True))
+    assert lines == list(run.wait().logs())
+    assert list(run.follow_logs(2, events=True)) == lines[-2:]
+    assert list(run.follow_logs(10_000)) == list(run.logs(events=False))
+    run.delete()
+    assert list(run.follow_logs()) == []
+
+
 def test_the_repr_is_one_honest_line_and_the_bundle_has_picture_and_text(start: Start) -> None:
     run = start("--phase-seconds", "0.2", name="shown")
     assert repr(run).startswith("<Run shown (local): ")
