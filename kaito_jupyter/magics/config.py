@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from IPython.core.magic import Magics
-from traitlets import Int, TraitError, Unicode, validate
+from traitlets import Float, Int, TraitError, Unicode, validate
 
 from kaito_trainer.contract import METHODS
 from kaito_trainer.contract.problems import close_match, listing
@@ -36,6 +36,11 @@ class Defaults(Magics):
     push_secret = Unicode("", help="Kubernetes Secret with which an adapter image is pushed (its name).").tag(
         config=True
     )
+    price_per_hour = Float(
+        0.0,
+        min=0,
+        help="What an hour of the GPU node costs, in any money: for the estimate of a dry run. 0: not known.",
+    ).tag(config=True)
     log_lines = Int(200, min=1, help="Lines that `%kaito logs` shows without --tail.").tag(config=True)
 
     @validate("method")

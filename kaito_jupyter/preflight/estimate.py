@@ -88,7 +88,7 @@ class Estimate:
         return None if self.hours is None or self.price_per_hour is None else self.hours * self.price_per_hour
 
     def problems(self) -> Iterator[Problem]:
-        """A warning when the step will hardly fit, an error when the weights alone are larger than the whole node."""
+        """A warning when the step will hardly fit, an error when the weights alone are larger than the whole GPU node."""
         have = self.device.memory
         if have is None or self.fits is not False:
             return
@@ -96,10 +96,11 @@ class Estimate:
         whole = have * self.device.count
         of = f"a GPU of {self.device.name} has" if self.load.gpu else f"{self.device.name} has"
         if self.memory.weights > whole:
-            total = f"{self.device.name} has {gib(whole)}"
-            yield Problem(
-                path, f"the model's weights alone take {gib(self.memory.weights)}, and {total}.", self._way_out()
+            what = (
+                f"the model's weights alone take {gib(self.memory.weights)}, and {self.device.name} has {gib(whole)}."
             )
+            # A machine of one's own may have swap space, and other plans.
+            yield Problem(path, what, self._way_out(), severity="error" if self.load.gpu else "warning")
             return
         what = f"a training step takes about {gib(self.memory.total)}, and {of} {gib(have)}."
         yield Problem(path, what, self._way_out(), severity="warning")
@@ -119,7 +120,9 @@ class Estimate:
         if not ways and (tokens := longest(self.shape, step, room)) >= 64:
             ways.append(f"set max_length: {tokens}")
         if (sku := self.smallest_sku) is not None and sku.name != self.device.name:
-            ways.append(f"take {sku.name} ({sku.gpu}, {sku.memory_gib // sku.gpus} GiB a GPU)")
+            ways.append(
+                f"{'take' if self.load.gpu else 'train on a cluster with'} {sku.name} ({sku.gpu}, {sku.memory_gib // sku.gpus} GiB a GPU)"
+            )
         text = ", or ".join(ways) or "take a smaller model"
         return f"{text[0].upper()}{text[1:]}."
 
