@@ -52,6 +52,11 @@ _SIGNS: Final = {
     "config": (
         "unexpected keyword argument", "unrecognized argument", "keys are not used", "not a valid", "padding.free",
         "packing", "required argument", "could not parse", "yaml", "invalid choice", "argument .{0,60}: ",
+        # Their own words, by `tests/kaito_trainer/contract/test_real_classes.py`
+        "arguments are not used", r"--\w+ (?:must|requires|can only)", "requires (?:an eval strategy|non-zero)",
+        "at most one of", "support bf16", "are both True", r"`?\w+`? must (?:be a|also be|be specified)",
+        "invalid (?:task type|beta parameter)", "expected value warmup", r"module 'torch' has no attribute '\w{1,12}'",
+        "not supported for DoRA", "should (?:be between 0 and 1|not exceed 1)", "batch_size should be", "num_workers option",
     ),
     "killed": ("SIGKILL", "signal 9", r"exitcode\s{0,4}: -9"),
 }  # fmt: skip
@@ -63,6 +68,8 @@ _HEADER: Final = "Traceback (most recent call last)"
 _RAISED: Final = re.compile(
     r"(?P<module>(?:[A-Za-z_]\w{0,60}\.){0,8})(?P<name>[A-Za-z_]\w{0,80})(?::(?: (?P<message>.*))?)?$"
 )
+_USAGE: Final = re.compile(r"[\w./-]{1,80}\.py: error: (?P<message>.*)$")
+"""How a program ends that cannot read its command line, as KAITO's trainer turns its configuration into one."""
 _PREFIX: Final = re.compile(r"^\[(?:rank|default)?\d{1,4}\]: ?")
 LONGEST: Final = 2000
 """Characters kept of a message."""
@@ -83,6 +90,9 @@ class Tracebacks:
         if line.startswith(_HEADER):
             self._left = _PATIENCE
             return None
+        if not self._told and (usage := _USAGE.match(line[: LONGEST * 2])):
+            self._told = "config"
+            return Error(kind="config", message=usage["message"].strip()[:LONGEST], remedy=REMEDIES["config"])
         if not self._left or not line or line[0] in " \t":
             return None
         self._left -= 1
