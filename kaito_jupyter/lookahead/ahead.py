@@ -26,10 +26,12 @@ from .tokenizer import ModelTokenizer, NoTokenizer
 
 ROWS: Final = 100_000
 """Rows that are all looked at; of more, every second, every third, …"""
-CHARACTERS: Final = 50_000_000
-"""Characters that are all looked at: about as many as two cores tokenise in 8 seconds."""
-ESTIMATED: Final = 0.3
+TOKENS: Final = 10_000_000
+"""Tokens that are all looked at: about as many as two cores make and label in 8 seconds."""
+ESTIMATED: Final = 0.2
 """Share of both where there is no tokenizer: an estimate need not know every row, and is made in Python."""
+PROBE: Final = 200
+"""First rows that tell how many tokens a character makes."""
 BATCH: Final = 512
 GLANCE: Final = 500
 """Rows of the one line before a start."""
@@ -143,7 +145,7 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
         examples: Iterator[list[tuple[int, Example]]] = iter([list(enumerate(map(_example, dataset.sample(first))))])
         notes += [f"Of the first {first:,} rows."] if dataset.rows > first else []
     else:
-        step = _step(dataset, tokenizer.exact)
+        step = _step(dataset, tokenizing, tokenizer.exact)
         if step > 1:
             notes.append(f"Every {_ordinal(step)} row was looked at, {-(-dataset.rows // step):,} of {dataset.rows:,}.")
         examples = _examples(dataset, step)
@@ -221,9 +223,15 @@ def _context(model: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _step(dataset: Dataset, exact: bool) -> int:
+def _step(dataset: Dataset, tokenizing: Tokenizing, exact: bool) -> int:
+    """1 when all rows are looked at, else every which one."""
     share = 1.0 if exact else ESTIMATED
-    return max(1, math.ceil(dataset.rows / (ROWS * share)), math.ceil(dataset.lengths.total / (CHARACTERS * share)))
+    rows = math.ceil(dataset.rows / (ROWS * share))
+    if dataset.rows <= PROBE:
+        return rows
+    first, _ = figures([list(enumerate(map(_example, dataset.sample(PROBE))))], tokenizing, 1)
+    tokens = first.tokens / max(first.rows - first.refused, 1) * dataset.rows
+    return max(1, rows, math.ceil(tokens / (TOKENS * share)))
 
 
 def _examples(dataset: Dataset, step: int) -> Iterator[list[tuple[int, Example]]]:

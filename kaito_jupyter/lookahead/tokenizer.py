@@ -1,7 +1,7 @@
 """A model's tokenizer without transformers: as much of one as the trainer's labelling asks for, from `tokenizer.json`.
 
-Does what Transformers' `TokenizersBackend` does with the file: no truncation, no padding, special tokens that the file
-lacks are added, and `add_bos_token`/`add_eos_token` of the config replace what the file puts around a text.
+Does what Transformers' `TokenizersBackend` does with the file: no truncation, no padding, and special tokens that the
+file lacks are added; what begins and ends a text is the file's word alone, `add_bos_token` in the config counts no more.
 Source: `transformers/tokenization_utils_tokenizers.py`, 5.23. Nothing is asked of the network.
 """
 
@@ -131,7 +131,7 @@ class _Encoded:
 
 def _complete(tokenizer: Tokenizer, config: Mapping[str, Any], named: Mapping[str, str]) -> None:
     """Make of the file's tokenizer what Transformers makes of it."""
-    from tokenizers import AddedToken, processors
+    from tokenizers import AddedToken
 
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -141,15 +141,6 @@ def _complete(tokenizer: Tokenizer, config: Mapping[str, Any], named: Mapping[st
         known = {t.content for t in tokenizer.get_added_tokens_decoder().values()}
         if text not in known:
             tokenizer.add_special_tokens([AddedToken(text, special=True)])
-    said = {"add_bos_token", "add_eos_token"} & config.keys()
-    if not said and tokenizer.post_processor is not None:
-        return
-    around = {name: named[name] for name in ("bos_token", "eos_token") if config.get(f"add_{name}") and named.get(name)}
-    bos, eos = around.get("bos_token"), around.get("eos_token")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=[*([bos] if bos else []), "$A", *([eos] if eos else [])],
-        special_tokens=[(text, tokenizer.token_to_id(text)) for text in dict.fromkeys(around.values())],
-    )
 
 
 def _ends(folder: Path) -> list[int]:

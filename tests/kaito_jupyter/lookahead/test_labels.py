@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ from kaito_trainer.tokens import Tokenizing, Tokens, loss_on
 
 pytest.importorskip("transformers")
 
-ODD = ["né 🙂 日本", "a\n\n  b\t", " <|im_end|> <s> x", "1,234.5 e-4", "<think>\nhm\n</think>\n\nok", "x" * 300, "\ue0c0"]
+ODD = [
+    "né 🙂 日本",
+    "a\n\n  b\t",
+    " <|im_end|> <s> x",
+    "1,234.5 e-4",
+    "<think>\nhm\n</think>\n\nok",
+    "x" * 300,
+    "\ue0c0",
+]
 GENERATION = (
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
     "{{ eos_token }}{% endgeneration %}{% else %}{{ m.content | trim }}{% endif %}\n{% endfor %}"
@@ -60,9 +69,13 @@ def unigram(chat_template: str, **options: Any) -> Any:
     return tokenizer
 
 
-def saved(tokenizer: Any, folder: Path) -> Path:
-    tokenizer.save_pretrained(folder)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
+def saved(made: Any, folder: Path, **files: dict[str, Any]) -> Path:
+    """A model's folder; `files` are changed by these keys, as people change them by hand."""
+    made.save_pretrained(folder)
+    for name, changes in {"config": {"model_type": "llama"}, **files}.items():
+        file = folder / f"{name}.json"
+        before = json.loads(file.read_text()) if file.is_file() else {}
+        file.write_text(json.dumps({**before, **changes}))
     return folder
 
 
@@ -73,9 +86,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "byte-level": saved(make_tokenizer(CHATML), folder / "a"),
         "byte-level, thinking": saved(make_tokenizer(THINKS), folder / "b"),
         "byte-level, other end": saved(make_tokenizer(CHATML, eos_token="</s>", pad_token="</s>"), folder / "c"),
-        "unigram, begins": saved(unigram(TRIMS, add_bos_token=True), folder / "d"),
+        "byte-level, two ends": saved(
+            make_tokenizer(CHATML, eos_token="</s>", pad_token="</s>"),
+            folder / "g",
+            generation_config={"eos_token_id": [1, 2]},
+        ),
+        "unigram, begins": saved(
+            unigram(TRIMS, add_bos_token=True), folder / "d", tokenizer_config={"add_bos_token": False}
+        ),
         "unigram, begins and ends": saved(unigram(GENERATION, add_bos_token=True, add_eos_token=True), folder / "e"),
-        "unigram, neither": saved(unigram(TRIMS, add_bos_token=False), folder / "f"),
+        "unigram, neither": saved(unigram(TRIMS, add_bos_token=True), folder / "f", tokenizer={"post_processor": None}),
     }
     try:
         found["SmolLM2"] = smollm2()
@@ -89,6 +109,7 @@ MODELS = (
     "byte-level",
     "byte-level, thinking",
     "byte-level, other end",
+    "byte-level, two ends",
     "unigram, begins",
     "unigram, begins and ends",
     "unigram, neither",
@@ -114,12 +135,17 @@ def frames() -> dict[str, pd.DataFrame]:
 
 def trained(seen: Lookahead, frame: pd.DataFrame, place: Path, config: TrainingConfig, folder: Path) -> list[Tokens]:
     """What the trainer makes of the file that is sent, with its own reader, tokenizer and template."""
+    from transformers import GenerationConfig
+
     from kaito_jupyter import Dataset
 
     Dataset.read(frame).write(place / "train.parquet")
     rows = data.load(place / "train.parquet", config.merged({"DatasetConfig": {"shuffle_dataset": False}}))
     tokenizer = model.tokenizer(str(folder), config, Places(place))
     ends = {tokenizer.eos_token_id}
+    if (folder / "generation_config.json").is_file():
+        told = GenerationConfig.from_pretrained(folder).eos_token_id
+        ends |= {told} if isinstance(told, int) else set(told)
     assert seen.figures.max_length is not None
     tokenizing = Tokenizing(tokenizer, rows.format, loss_on(rows.format, config), seen.figures.max_length, ends)
     return tokenizing.tokens([*rows.train, *rows.held_out])
@@ -137,6 +163,12 @@ def test_the_preview_s_labels_are_the_trainer_s(
     assert (seen.exact, seen.format, seen.figures.refused) == (True, format, 0)
     expected = trained(seen, frame, tmp_path, TrainingConfig(), models[name])
     assert [(list(row.ids), list(row.labels)) for row in seen.rows] == [(t.ids, t.labels) for t in expected]
+    begins = (
+        {"unigram, begins": 1, "unigram, begins and ends": 1, "unigram, neither": 22}.get(name)
+        if format == "text"
+        else None
+    )
+    assert begins is None or expected[0].ids[0] == begins
     assert sum(len(t.ids) > 24 for t in expected) == seen.figures.truncated > 0
     assert sum(all(label == -100 for label in t.labels[1:24]) for t in expected) == seen.figures.untrained
     assert sum(len(t.ids) for t in expected) == seen.figures.tokens
