@@ -64,7 +64,7 @@ SUCCESSORS: Final = {
 
 SHARE: Final = {"minimum": 0, "maximum": 1}
 RANGES: Final[dict[str, dict[str, float]]] = {
-    "adam_beta1": {"minimum": 0, "maximum": 0.999999999}, "adam_beta2": {"minimum": 0, "maximum": 0.999999999},
+    "adam_beta1": {"minimum": 0, "maximum": 0.999999}, "adam_beta2": {"minimum": 0, "maximum": 0.999999},
     "adam_epsilon": {"minimum": 0}, "label_smoothing_factor": SHARE, "mlm_probability": SHARE,
     "mask_replace_prob": SHARE, "random_replace_prob": SHARE, "dataloader_num_workers": {"minimum": 0},
     "dataloader_prefetch_factor": {"minimum": 1}, "dataset_num_proc": {"minimum": 1},

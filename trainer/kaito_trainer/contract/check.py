@@ -14,8 +14,8 @@ from .combinations import combinations
 from .config import ALL_SECTIONS, SECTION_NAMES, Option, TrainingConfig, options
 from .fields import Image
 from .names import MOUNT_ROOT
-from .problems import Problem, close_match, listing, nearest, one_line, shown
-from .unexplained import texts, unexplained
+from .problems import Problem, close_match, listing, one_line, shown
+from .unexplained import meant, texts, unexplained
 
 DEVICES_DEFAULT: Final = 1
 EPOCHS_DEFAULT: Final = 3.0
@@ -84,14 +84,14 @@ def judged(option: Option, value: Any, choices: tuple[str, ...]) -> Iterator[Pro
             fix=_meant(option, value),
         )
     elif choices and isinstance(value, str) and value not in choices:
-        near, allowed = nearest(value, choices), listing(choices) if len(choices) <= FEW else ""
+        (near, sure), allowed = meant(value, choices), listing(choices) if len(choices) <= FEW else ""
         say = f'Did you mean "{near}"? ' if near else ""
         more = f"Use {allowed}." if allowed else "" if near else f"Use one of {listing(choices)}."
         yield Problem(
             option.path,
             f"{shown(value)} is not allowed.",
             f"{say}{more}".strip(),
-            fix=((option.path, near),) if near else (),
+            fix=((option.path, near),) if sure else (),
         )
     elif isinstance(value, int | float) and not isinstance(value, bool):
         low = (option.minimum is not None and value < option.minimum) or (

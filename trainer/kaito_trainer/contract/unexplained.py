@@ -16,6 +16,13 @@ CLOSED: Final = ("DatasetConfig", "TrainerOptions")
 CLOSE: Final = 0.8
 """How near a name must be to be taken for a typo."""
 
+MEANT: Final = {
+    "adam": "adamw_torch_fused", "adamw": "adamw_torch_fused", "adamw_hf": "adamw_torch_fused",
+    "adamw_8bit_bnb": "adamw_bnb_8bit", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32",
+    "float": "float32", "int4": "uint8", "4bit": "nf4", "constant_warmup": "constant_with_warmup",
+}  # fmt: skip
+"""Texts that people write -> what they mean, where no allowed text looks like it."""
+
 
 def texts(option: Option) -> tuple[str, ...]:
     """The only texts that an explained field takes: its own list, else its class's."""
@@ -96,4 +103,13 @@ def _odd(field: Field, path: str, value: Any, stock: bool) -> tuple[list[Problem
     return [], field
 
 
-__all__ = ["CLOSED", "texts", "unexplained"]
+def meant(text: str, choices: tuple[str, ...]) -> tuple[str, bool]:
+    """The allowed text that was probably meant (or empty), and whether that is sure enough to put it there."""
+    alias = MEANT.get(text.lower(), "")
+    if alias in choices:
+        return alias, True
+    near = nearest(text, choices)
+    return near, bool(near) and nearest(text, choices, CLOSE) == near
+
+
+__all__ = ["CLOSED", "meant", "texts", "unexplained"]
