@@ -6,6 +6,7 @@
     rules       the one table: cause -> signs, sentence, remedy, mend; its parts are `failures` and `waits`
     stall       whether a run that lives makes no steps any more
     mend        spec -> changed spec, for what a spec can change
+    size        what the estimate of the run's memory adds to it
     diagnosis   Diagnosis and Fix, and how they show
     examine     all of it in one call
 """

@@ -12,6 +12,7 @@ from ..status import TERMINAL
 from .case import Case, gather
 from .diagnosis import WELL, Diagnosis, plain, shown
 from .rules import RULES, Rule
+from .size import larger
 from .stall import Stall, stalled
 
 NO_CONTACT = "no contact with the cluster"
@@ -83,7 +84,7 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
 
 
 def _told(name: str, rule: Rule, case: Case, groups: dict[str, str]) -> Diagnosis:
-    words = _Words(case.words() | groups)
+    words = _Words(case.words() | groups | ({"larger": larger(case)} if "{larger}" in rule.remedy else {}))
     sentence, remedy = plain(rule.sentence.format_map(words)), plain(rule.remedy.format_map(words))
     fix = rule.mend(case) if rule.mend is not None and case.failed else None
     if fix is not None:

@@ -64,7 +64,7 @@ FAILURES: Final[tuple[Rule, ...]] = (
     Rule(
         "cuda-oom",
         "The GPU ran out of memory {at}, with batches of {batch} and examples of up to {length} tokens ({method}).",
-        "Take a larger GPU (--instance-type), or shorter examples (max_length).",
+        "Take a larger GPU ({larger}), or shorter examples (max_length).",
         kinds=("out-of-memory",),
         said=r"CUDA|HIP|GPU|OutOfMemoryError|CUBLAS|device ran out",
         mend=less_memory,

@@ -16,6 +16,7 @@ from ..presets import find
 from ..spec import TuningSpec
 from .case import Case
 from .diagnosis import Change, Fix
+from .size import batch_that_fits
 
 TRAINER: Final = "trainer"
 """The trainer's container in a Job of ours."""
@@ -56,9 +57,12 @@ def _lossless(case: Case) -> Fix | None:
     t, changes = case.config.TrainingArguments, []
     batch, added = t.per_device_train_batch_size or 1, t.gradient_accumulation_steps or 1
     if isinstance(batch, int) and isinstance(added, int) and batch > 1:
-        smaller = next(n for n in range(batch // 2, 0, -1) if batch % n == 0)
+        choices = [n for n in range(batch // 2, 0, -1) if batch % n == 0]
+        # Where the estimate knows better, it goes at once to the batch that fits.
+        smaller, takes = batch_that_fits(case, choices, checkpointing=True) or (choices[0], "")
+        reason = f"fewer examples in memory at once{f', {takes}' if takes else ''}"
         changes += [
-            Change("TrainingArguments.per_device_train_batch_size", batch, smaller, "fewer examples in memory at once"),
+            Change("TrainingArguments.per_device_train_batch_size", batch, smaller, reason),
             Change(
                 "TrainingArguments.gradient_accumulation_steps", added, added * (batch // smaller), "the same step size"
             ),

@@ -49,6 +49,39 @@ def test_a_batch_becomes_smaller_and_what_a_step_learns_from_stays(batch: int, a
     assert found.spec.total_steps(100) in (spec.total_steps(100), spec.total_steps(100) + 1)
 
 
+def test_where_the_estimate_knows_the_gpu_it_goes_at_once_to_the_batch_that_fits() -> None:
+    options = {"per_device_train_batch_size": 32, "max_length": 2048, "gradient_checkpointing": True}
+    spec = build_spec(
+        preset="mistral-7b-v0.3", method="qlora", instance_type="Standard_NV36ads_A10_v5", output="pvc:o",
+        options=options, target="job",
+    )  # fmt: skip
+    found = fixed(spec, "job")
+    assert found is not None
+    assert changes(found) == {BATCH: 16, ADDED: 2}
+    kaito = fixed(spec, "kaito")  # its trainer makes all logits at once
+    assert kaito is not None
+    assert changes(kaito)[BATCH] == 8
+    assert changes(kaito)[ADDED] == 4
+    reasons = {c.path: c.reason for c in kaito.changes}
+    assert reasons[BATCH].startswith("fewer examples in memory at once, about ")
+    assert reasons[BATCH].endswith(" of 24.0 GiB")
+
+
+@pytest.mark.parametrize(
+    ("sku", "told"),
+    [
+        ("Standard_NV36ads_A10_v5", "--instance-type Standard_NC24ads_A100_v4"),
+        ("Standard_ND96isr_H200_v5", "--instance-type)"),
+    ],
+)
+def test_the_larger_gpu_that_would_do_is_named_where_there_is_one(sku: str, told: str) -> None:
+    spec = build_spec(preset="phi-4", output="pvc:o", input="pvc:i/x.csv", instance_type=sku, target="kaito")
+    state = RunState()
+    state.feed(encode(ev.Error(kind="out-of-memory", message="CUDA out of memory"), seq=1, time=3.0))
+    state.apply(Status("Failed"))
+    assert told in diagnose(state, spec, "kaito", name="x", now=9.0).remedy
+
+
 def test_step_by_step_until_nothing_is_left_that_a_spec_can_do() -> None:
     spec = build_spec(preset="a/b", options={"per_device_train_batch_size": 4, "max_length": 600})
     seen = []
