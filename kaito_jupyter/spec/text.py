@@ -52,6 +52,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
+    if value.endswith("\n\n") or (value and not value.strip("\n")):
+        style = '"'  # an open end, after which PyYAML ends the document
     if any(c in value for c in _BREAKS):
         style = '"'  # PyYAML would write these raw, and fold them to a space when it reads them
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
