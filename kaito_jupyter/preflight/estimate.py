@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from kaito_trainer.contract import Problem
+from kaito_trainer.contract import Problem, Severity
 
 from ..presets import SKUS, Shape, Sku
 from ..spec import Target, TuningSpec
 from .lookup import shape_of
-from .memory import GIB, Load, Memory, adapted, largest, longest, memory
+from .memory import FOUR_BITS, GIB, Load, Memory, adapted, largest, longest, memory
 from .settings import Device, device, load, of_one
 
 USABLE: Final = 0.95
 """Share of a device's memory that a step may take before it is said not to fit: what is left is the error of the estimate."""
+
+SHORTEST: Final = 64
+"""Tokens below which no row is said to fit: hardly anything can be learnt of it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Estimate:
     memory: Memory
     """At the peak of a step, on each GPU."""
     device: Device
+    accumulation: int = 1
+    """Batches that a step adds up."""
     steps: int | None = None
     """Optimiser steps, when the number of rows is known."""
     seconds_per_step: float | None = None
@@ -93,38 +98,43 @@ class Estimate:
         if have is None or self.fits is not False:
             return
         path = "resource.instanceType" if self.load.gpu else "memory"
+        severity: Severity = "warning"
         whole = have * self.device.count
-        of = f"a GPU of {self.device.name} has" if self.load.gpu else f"{self.device.name} has"
         if self.memory.weights > whole:
-            what = (
-                f"the model's weights alone take {gib(self.memory.weights)}, and {self.device.name} has {gib(whole)}."
-            )
+            weights = gib(self.memory.weights)
+            what = f"the model's weights alone take {weights}, and {self.device.name} has {gib(whole)}."
             # A machine of one's own may have swap space, and other plans.
-            yield Problem(path, what, self._way_out(), severity="error" if self.load.gpu else "warning")
-            return
-        what = f"a training step takes about {gib(self.memory.total)}, and {of} {gib(have)}."
-        yield Problem(path, what, self._way_out(), severity="warning")
+            severity = "error" if self.load.gpu else "warning"
+        else:
+            one = f"a GPU of {self.device.name}" if self.load.gpu else self.device.name
+            what = f"a training step takes about {gib(self.memory.total)}, and {one} has {gib(have)}."
+        ways = [*self._ways()] or [("take a smaller model", ())]
+        text = ", or ".join(way for way, _ in ways)
+        yield Problem(path, what, f"{text[0].upper()}{text[1:]}.", severity, ways[0][1])
 
-    def _way_out(self) -> str:
-        """What to change, the mildest first."""
-        ways, room, step = [], self.room or 0, self.load
-        if batch := largest(self.shape, step, room, most=step.batch):
-            ways.append(f"set per_device_train_batch_size: {batch} (and gradient_accumulation_steps higher for it)")
-        if not step.checkpointing:
-            again = replace(step, checkpointing=True)
-            if fits := largest(self.shape, again, room, most=step.batch):
-                smaller = "" if fits == step.batch else f" with a batch of {fits}"
-                ways.append(f"set gradient_checkpointing: true{smaller}")
-        if self.method == "lora" and largest(self.shape, replace(step, weight=0.52, checkpointing=True), room, most=1):
-            ways.append('use the method "qlora"')
-        if not ways and (tokens := longest(self.shape, step, room)) >= 64:
-            ways.append(f"set max_length: {tokens}")
-        if (sku := self.smallest_sku) is not None and sku.name != self.device.name:
-            ways.append(
-                f"{'take' if self.load.gpu else 'train on a cluster with'} {sku.name} ({sku.gpu}, {sku.memory_gib // sku.gpus} GiB a GPU)"
+    def _ways(self) -> Iterator[tuple[str, tuple[tuple[str, Any], ...]]]:
+        """What to change, the mildest first: in words, and as changes of the spec."""
+        room, step, found = self.room or 0, self.load, False
+        if smaller := _part(step.batch, largest(self.shape, step, room, most=step.batch)):
+            added, t = self.accumulation * (step.batch // smaller), "TrainingArguments"
+            found = True
+            yield (
+                f"set per_device_train_batch_size: {smaller} and gradient_accumulation_steps: {added} for the same steps",
+                ((f"{t}.per_device_train_batch_size", smaller), (f"{t}.gradient_accumulation_steps", added)),
             )
-        text = ", or ".join(ways) or "take a smaller model"
-        return f"{text[0].upper()}{text[1:]}."
+        again = replace(step, checkpointing=True)
+        if not step.checkpointing and largest(self.shape, again, room, most=step.batch) == step.batch:
+            found = True
+            yield "set gradient_checkpointing: true", (("TrainingArguments.gradient_checkpointing", True),)
+        if self.method == "lora" and largest(self.shape, replace(again, weight=FOUR_BITS[0]), room, most=1):
+            found = True
+            yield 'use the method "qlora"', (("tuning.method", "qlora"),)
+        if not found and (tokens := longest(self.shape, step, room)) >= SHORTEST:
+            yield f"set max_length: {tokens}", (("TrainingArguments.max_length", tokens),)
+        if (sku := self.smallest_sku) is not None and sku.name != self.device.name:
+            take = "take" if self.load.gpu else "train on a cluster with"
+            change = (("resource.instanceType", sku.name),) if self.load.gpu else ()
+            yield f"{take} {sku.name} ({sku.gpu}, {sku.memory_gib // sku.gpus} GiB a GPU)", change
 
     def short(self) -> str:
         """In a line."""
@@ -165,7 +175,7 @@ def estimate(
         target = "kaito" if spec.resource.instance_type else "local"
     shape, source = found
     step = load(spec, target, shape, rows)
-    steps = None
+    steps, added = None, spec.config.TrainingArguments.gradient_accumulation_steps
     if rows is not None or (spec.config.TrainingArguments.max_steps or 0) > 0:
         steps = spec.total_steps(rows or 0, target=target)
     return Estimate(
@@ -176,6 +186,7 @@ def estimate(
         load=step,
         memory=memory(shape, step),
         device=device(spec, target),
+        accumulation=added if isinstance(added, int) and added > 0 else 1,
         steps=steps,
         seconds_per_step=seconds_per_step,
         price_per_hour=price_per_hour,
@@ -186,6 +197,11 @@ def problems(spec: TuningSpec, target: Target, rows: int | None = None) -> list[
     """What is known to be too large for where it goes. For a spec without errors."""
     found = estimate(spec, rows, target=target)
     return list(found.problems()) if found is not None else []
+
+
+def _part(batch: int, most: int) -> int:
+    """The largest part of a batch that divides it evenly and has up to that many rows; 0 when there is none."""
+    return next((n for n in range(min(most, batch - 1), 0, -1) if batch % n == 0), 0)
 
 
 def gib(count: float) -> str:

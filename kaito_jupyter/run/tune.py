@@ -229,7 +229,10 @@ def tune(
     if spec is not None:
         found += (size := too_large(spec, target, dataset.rows if dataset else None))
         bad_spec |= any(p.severity == "error" for p in size)
-    told = [*(spec.problems(target) if spec else ()), *(dataset.warnings if dataset else ())]
+    told = [
+        *(p for p in (spec.problems(target) if spec else ()) if p not in found),
+        *(dataset.warnings if dataset else ()),
+    ]
     milder = [p for p in (*told, *found) if p.severity != "error"]
     errors = [p for p in found if p.severity == "error"]
     if strict:

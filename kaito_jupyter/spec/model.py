@@ -65,6 +65,10 @@ class TuningSpec:
         from .problems import problems
 
         found = problems(self, target, rows)
+        if target != "local" and not any(p.severity == "error" for p in found):
+            from ..preflight import problems as too_large
+
+            found += too_large(self, target, rows)
         if not strict:
             return found
         return [replace(p, severity="error") if p.severity == "warning" else p for p in found]

@@ -75,7 +75,7 @@ def test_where_the_estimate_knows_the_gpu_it_goes_at_once_to_the_batch_that_fits
     ],
 )
 def test_the_larger_gpu_that_would_do_is_named_where_there_is_one(sku: str, told: str) -> None:
-    spec = build_spec(preset="phi-4", output="pvc:o", input="pvc:i/x.csv", instance_type=sku, target="kaito")
+    spec = build_spec(preset="mistral-7b-v0.3", output="pvc:o", input="pvc:i/x.csv", instance_type=sku, target="kaito")
     state = RunState()
     state.feed(encode(ev.Error(kind="out-of-memory", message="CUDA out of memory"), seq=1, time=3.0))
     state.apply(Status("Failed"))

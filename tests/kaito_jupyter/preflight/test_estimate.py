@@ -10,6 +10,7 @@ from kaito_jupyter import estimate
 from kaito_jupyter.preflight import problems, settings
 from kaito_jupyter.preflight.lookup import hub_cache
 from kaito_jupyter.spec import ResourceSpec, TuningSpec
+from kaito_jupyter.spec.sources import parse_destination
 from kaito_trainer.contract import TrainingConfig
 
 A10, A100 = "Standard_NV36ads_A10_v5", "Standard_NC24ads_A100_v4"
@@ -33,14 +34,23 @@ def test_what_fits_is_said_with_what_more_would():
     assert re.fullmatch(r"memory: about [\d.]+ GiB of 80\.0 GiB on the GPU; a batch of up to \d+ fits\.", found.short())
 
 
-def test_a_batch_that_is_too_large_is_a_warning_with_the_one_that_fits():
-    spec = spec_of(sku=A10, TrainingArguments={"per_device_train_batch_size": 8})
-    (problem,) = problems(spec, "kaito")
+def test_a_batch_that_is_too_large_is_a_warning_with_the_part_of_it_that_fits():
+    spec = spec_of(sku=A10, TrainingArguments={"per_device_train_batch_size": 64, "gradient_accumulation_steps": 3})
+    (problem,) = problems(spec, "job")
     assert (problem.path, problem.severity) == ("resource.instanceType", "warning")
     batch = int(re.search(r"per_device_train_batch_size: (\d+)", problem.remedy)[1])
-    assert 1 <= batch < 8
-    assert problems(spec_of(sku=A10, TrainingArguments={"per_device_train_batch_size": batch}), "kaito") == []
-    assert problems(spec_of(sku=A10, TrainingArguments={"per_device_train_batch_size": batch + 1}), "kaito") != []
+    assert batch in (4, 8, 16, 32)
+    mended = spec.fixed([problem])
+    assert problems(mended, "job") == []
+    arguments = mended.config.TrainingArguments
+    assert arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps == 192
+    assert problems(mended.fixed([replace(problem, fix=((problem.fix[0][0], 2 * batch),))]), "job") != []
+
+
+def test_the_check_of_a_spec_tells_of_it_for_a_cluster():
+    job = replace(spec_of("phi-4", sku=A10), output=parse_destination("pvc:o"))
+    assert [p.severity for p in job.check("job")] == ["error"]
+    assert job.fixed(job.check("job")).method == "qlora"
 
 
 def test_weights_that_are_larger_than_the_node_are_an_error_with_the_way_out():
