@@ -33,6 +33,8 @@ ESTIMATED: Final = 0.2
 PROBE: Final = 200
 """First rows that tell how many tokens a character makes."""
 BATCH: Final = 512
+STAND_IN: Final = "ChatML, as there is no template"
+UNREAD: Final = "ChatML, as the template is elsewhere"
 GLANCE: Final = 500
 """Rows of the one line before a start."""
 
@@ -55,6 +57,8 @@ class Lookahead:
     """Rows of the data."""
     packing: bool
     """Whether the configuration asks for packed rows."""
+    untemplated: bool = False
+    """Whether conversations meet a model that is here and has no chat template."""
     notes: tuple[str, ...] = ()
     """How it was looked at, and what that leaves open."""
 
@@ -140,7 +144,7 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
         set(tokenizer.ends),
         template.renderer if template else None,
     )
-    exact = tokenizer.exact and (template is None or template.source != CHATML)
+    exact = tokenizer.exact and (template is None or template.origin not in (STAND_IN, UNREAD))
     if first is not None:
         examples: Iterator[list[tuple[int, Example]]] = iter([list(enumerate(map(_example, dataset.sample(first))))])
         notes += [f"Of the first {first:,} rows."] if dataset.rows > first else []
@@ -168,6 +172,7 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
         rows=tuple(drawn),
         total=dataset.rows,
         packing=bool(arguments.packing),
+        untemplated=tokenizer.exact and template is not None and template.origin == STAND_IN,
         notes=tuple(notes),
     )
 
@@ -201,14 +206,14 @@ def _means(
     if dataset.format != "conversational":
         return tokenizer, None
     said = config.ModelConfig.chat_template or extra.get("chat_template_path")
+    origin, why = STAND_IN, f"{model} has no chat template on this machine"
     try:
         template = ChatTemplate.of(model, str(said) if said else None)
-        why = f"{model} has no chat template on this machine"
-    except RenderError as error:
-        template, why = None, str(error).rstrip(".")
+    except RenderError as error:  # a file that only the pod has
+        template, origin, why = None, UNREAD, str(error).rstrip(".")
     if template is None:
         notes.append(f"The roles are marked as ChatML: {why}.")
-        template = ChatTemplate(CHATML, {"eos_token": tokenizer.eos_token}, "ChatML")
+        template = ChatTemplate(CHATML, {"eos_token": tokenizer.eos_token}, origin)
     return tokenizer, replace(template, added=tuple({*template.added, *tokenizer.added}))
 
 

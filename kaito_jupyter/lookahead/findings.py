@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kaito_trainer.contract import Problem
 
-from .words import rows, share
+from .words import model, rows, share
 
 if TYPE_CHECKING:
     from .ahead import Lookahead
@@ -20,6 +20,11 @@ def problems(seen: Lookahead) -> list[Problem]:
     """Errors, then warnings, then notes; of an estimate nothing is more than a note."""
     f = seen.figures
     found: list[Problem] = []
+    if seen.untemplated:
+        path = "ModelConfig.chat_template"
+        why = f"the rows are conversations, and {model(seen)} has no chat template."
+        remedy = "Set it to a Jinja file's path or a one-line template, or take the model's instruct version."
+        return [Problem(path, why, remedy)]
     if f.refused:
         remedy = "Change these conversations, or set ModelConfig.chat_template."
         found.append(Problem(seen.name, f"{rows(f.refused)} cannot be rendered. {f.refusal}", remedy))

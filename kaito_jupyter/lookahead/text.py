@@ -28,7 +28,7 @@ def line(seen: Lookahead) -> str:
     if f.batch > 1 and f.padding >= 0.01 and not seen.packing:
         parts.append(f"{share_of(f.padding)} padding")
     sample = f" (of {f.rows:,} rows)" if f.rows < seen.total else ""
-    guess = "" if seen.exact else " (estimated: its tokenizer is not on this machine)"
+    guess = "" if seen.exact else " (estimated: tokenizer or chat template are not on this machine)"
     return f"The model sees {', '.join(parts)}{sample}{guess}."
 
 

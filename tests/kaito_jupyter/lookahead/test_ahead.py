@@ -132,6 +132,21 @@ def test_without_a_tokenizer_it_is_an_estimate_that_says_so(talks: pd.DataFrame,
     assert preview(talks, preset=tmp_path).notes[0].startswith("An estimate: its tokenizer.json cannot be read: ")
 
 
+def test_conversations_for_a_model_without_chat_template_are_an_error(
+    model: Path, talks: pd.DataFrame, tmp_path: Path
+) -> None:
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).write_text((model / name).read_text())
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    seen = preview(talks, preset=tmp_path)
+    assert [(p.path, p.severity) for p in seen.problems] == [("ModelConfig.chat_template", "error")]
+    assert not seen.exact
+    elsewhere = preview(talks, preset=tmp_path, config={"ModelConfig": {"chat_template": "/mnt/config/chat.jinja"}})
+    assert elsewhere.problems == []
+    assert "/mnt/config/chat.jinja cannot be read" in elsewhere.notes[0]
+    assert preview(pd.DataFrame({"text": ["what"]}), preset=tmp_path).problems == []
+
+
 def test_of_more_rows_than_can_be_looked_at_every_few_are(
     model: Path, talks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

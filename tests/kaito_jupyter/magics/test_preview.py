@@ -35,4 +35,4 @@ def test_a_line_tells_what_the_model_sees_before_a_start(
     shell.run_cell("run = %kaito_tune df --preset a/b --max-steps 1 --wait")
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("kaito: The model sees ")]
     assert len(told) == 1
-    assert told[0].endswith("(estimated: its tokenizer is not on this machine).")
+    assert told[0].endswith("(estimated: tokenizer or chat template are not on this machine).")
