@@ -73,6 +73,9 @@ def _unread(field: Field, value: Any) -> Iterator[Problem]:
                 say if single is not None else "Give one value, or train with our trainer (backend job or local).",
                 fix=((path, single),),
             )
+        elif wanted in _WORDS and (odd := [v for v in value if not _reads(wanted, v)]):
+            what = f"KAITO's trainer reads {_WORDS[wanted]} in each place here, and not {shown(odd[0])}."
+            yield Problem(path, what, ELSEWHERE, fix=((path, None),))
         return
     if isinstance(value, str) and value.startswith("-") and wanted is str:
         what = f"{shown(value)} begins with -, and KAITO's trainer takes it for an option."

@@ -34,7 +34,8 @@ def problems(spec: TuningSpec, target: Target, rows: int | None = None) -> list[
         *fit.problems(spec, config, target),
     ]
     if target == "kaito":
-        found += stock.problems(spec)
+        told = {p.path for p in found if p.severity == "error"}
+        found += [p for p in stock.problems(spec) if p.path not in told]
     if target == "job":
         found += spec.placement.problems()
     return found

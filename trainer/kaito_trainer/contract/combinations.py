@@ -58,6 +58,8 @@ def _steps(config: TrainingConfig) -> Iterator[Problem]:
         yield Problem(path, "0 steps would train nothing.", "Give 1 or more, or -1 for no limit.", fix=((path, None),))
     for name in ("logging_steps", "eval_steps", "save_steps"):
         value, path = _arg(config, name), f"TrainingArguments.{name}"
+        if getattr(t, name.replace("steps", "strategy")) not in ("steps", None):
+            continue
         if number(value) and value > 1 and value != int(value):
             yield Problem(
                 path,
