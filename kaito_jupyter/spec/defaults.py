@@ -136,22 +136,38 @@ def _eval_batch(f: _Facts) -> int | None:
     return 1 if f.held_out else None
 
 
+def _best(f: _Facts) -> bool:
+    """Whether the best model is kept: it is found by evaluating, so both must happen at the same steps."""
+    return f.config.TrainingArguments.extra.get("load_best_model_at_end") is True
+
+
 def _eval_strategy(f: _Facts) -> str | None:
+    said = f.spec.config.TrainingArguments.save_strategy
+    if _best(f) and f.held_out and said in ("steps", "epoch"):
+        return said
     return "steps" if f.held_out and f.steps is not None else None
 
 
-def _eval_steps(f: _Facts) -> int | None:
-    if f.config.TrainingArguments.eval_strategy != "steps":
+def _eval_steps(f: _Facts) -> float | None:
+    arguments = f.config.TrainingArguments
+    if arguments.eval_strategy != "steps":
         return None
+    if _best(f) and arguments.save_steps is not None:
+        return arguments.save_steps
     return max(1, math.ceil(f.steps / 4)) if f.steps is not None else 100
+
+
+def _save_strategy(f: _Facts) -> str:
+    follows = _best(f) and f.config.TrainingArguments.eval_strategy == "epoch"
+    return "epoch" if follows else "steps"
 
 
 def _save_steps(f: _Facts) -> float | None:
     arguments = f.config.TrainingArguments
     if arguments.save_strategy != "steps" or f.steps is None:
         return None
-    if arguments.extra.get("load_best_model_at_end") is True and arguments.eval_strategy == "steps":
-        return arguments.eval_steps  # the best one is found by evaluating, and must have been kept
+    if _best(f) and arguments.eval_strategy == "steps":
+        return arguments.eval_steps
     return max(1, math.ceil(f.steps / 10))
 
 
@@ -186,7 +202,7 @@ _TABLE: Final = (
     _Row("TrainingArguments.eval_strategy", OURS, _eval_strategy, "held-out loss on the way"),
     _Row("TrainingArguments.eval_steps", EVERYWHERE, _eval_steps, "four times in the run"),
     _Row("TrainingArguments.per_device_eval_batch_size", ("kaito",), _eval_batch, "KAITO's trainer fails on more"),
-    _Row("TrainingArguments.save_strategy", OURS, lambda _: "steps", "a stopped run can go on"),
+    _Row("TrainingArguments.save_strategy", OURS, _save_strategy, "a stopped run can go on"),
     _Row("TrainingArguments.save_steps", OURS, _save_steps, "ten checkpoints in the run"),
     _Row("TrainingArguments.save_total_limit", OURS, _save_total_limit, "keep the last two"),
 )  # fmt: skip

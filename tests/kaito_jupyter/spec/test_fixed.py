@@ -99,9 +99,16 @@ def test_strict_takes_warnings_for_errors():
     assert [p.severity for p in spec.check("job", strict=True)] == ["error"]
 
 
-def test_the_best_model_is_kept_where_we_choose_the_steps():
-    wanted = {"TrainingArguments": {"load_best_model_at_end": True}}
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"save_strategy": "epoch"}, {"eval_strategy": "epoch"}, {"save_steps": 15}, {"eval_steps": 7}],
+    ids=lambda said: ", ".join(said) or "nothing",
+)
+def test_the_best_model_is_kept_where_we_choose_the_steps(said):
+    wanted = {"TrainingArguments": {"load_best_model_at_end": True, **said}}
     spec = replace(GOOD["job"], config=GOOD["job"].config.merged(wanted))
     arguments = spec.effective_config("job", rows=1000).TrainingArguments
-    assert arguments.save_steps == arguments.eval_steps
+    assert arguments.save_strategy == arguments.eval_strategy
+    assert arguments.save_strategy == "epoch" or arguments.save_steps == arguments.eval_steps
     assert [str(p) for p in spec.check("job", rows=1000)] == []
+    assert [str(p) for p in spec.check("job")] == []
