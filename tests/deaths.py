@@ -63,7 +63,7 @@ FORESEEN: list[Known] = [
     Known("a text that begins with -", "K5", "KAITO's parser ends: expected one argument", "TrainingArguments.run_name",
           args(run_name="-first")),
     Known("max_seq_length", "K5", PARSER, "TrainingArguments.max_seq_length", args(max_seq_length=512)),
-    Known("a typo in a name", "K5", PARSER, "TrainingArguments.learning_rat", args(learning_rat=1e-4)),
+    Known("a typo in a name", "K5", PARSER, "TrainingArguments.learing_rate", args(learing_rate=1e-4)),
     Known("a name that nobody knows", "K5", PARSER, "TrainingArguments.quantum_mode", args(quantum_mode=True)),
     Known("a kernel for attention", "K5", PARSER, "ModelConfig.attn_implementation", {"options": {"attn_implementation": "sdpa"}}),
     Known("a field that PEFT got later", "KAITO's pins", PARSER, "LoraConfig.exclude_modules",

@@ -79,7 +79,8 @@ def _unread(field: Field, value: Any) -> Iterator[Problem]:
         return
     if isinstance(value, str) and value.startswith("-") and wanted is str:
         what = f"{shown(value)} begins with -, and KAITO's trainer takes it for an option."
-        yield Problem(path, what, "Let it begin with another letter.")
+        bare = value.lstrip("-")
+        yield Problem(path, what, "Let it begin with another letter.", fix=((path, bare),) if bare else ())
     elif wanted in _WORDS and isinstance(value, str) and field.name in explained(field.section):
         return  # `check` wants the same type
     elif wanted in _WORDS and not _reads(wanted, value):
