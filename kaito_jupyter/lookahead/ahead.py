@@ -209,7 +209,7 @@ def _means(
     origin, why = STAND_IN, f"{model} has no chat template on this machine"
     try:
         template = ChatTemplate.of(model, str(said) if said else None)
-    except RenderError as error:  # a file that only the pod has
+    except (RenderError, OSError, UnicodeDecodeError) as error:  # a file that only the pod has, or a broken one
         template, origin, why = None, UNREAD, str(error).rstrip(".")
     if template is None:
         notes.append(f"The roles are marked as ChatML: {why}.")

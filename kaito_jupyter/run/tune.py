@@ -69,13 +69,13 @@ class Plan:
         return look_ahead(self.dataset, self.spec, self.target, rows) if self.dataset is not None else None
 
     def glance(self) -> str:
-        """The same of the first rows, as one sentence; nothing when the data is elsewhere, or does not fit the spec."""
+        """The same of the first rows, as one sentence; nothing when the data is elsewhere, or cannot be looked at."""
         from ..lookahead import glance
 
         try:
             return glance(self.dataset, self.spec, self.target).line if self.dataset is not None else ""
-        except SpecError:
-            return ""  # whoever starts it is told
+        except Exception:  # noqa: BLE001 (a look at it must not stop a start; whoever starts it is told what is wrong)
+            return ""
 
     def estimate(
         self, *, seconds_per_step: float | None = None, price_per_hour: float | None = None

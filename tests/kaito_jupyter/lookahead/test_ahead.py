@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kaito_jupyter import Dataset, SpecError, TuningSpec, preview
+from kaito_jupyter import Dataset, SpecError, TuningSpec, preview, tune
 from kaito_jupyter.lookahead import ahead
 from kaito_jupyter.lookahead.measure import packed, padding
 
@@ -145,6 +145,22 @@ def test_conversations_for_a_model_without_chat_template_are_an_error(
     assert elsewhere.problems == []
     assert "/mnt/config/chat.jinja cannot be read" in elsewhere.notes[0]
     assert preview(pd.DataFrame({"text": ["what"]}), preset=tmp_path).problems == []
+
+
+def test_a_template_that_cannot_be_read_is_told_and_stands_in_no_start_s_way(
+    model: Path, talks: pd.DataFrame, tmp_path: Path
+) -> None:
+    for file in model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    seen = preview(talks, preset=tmp_path)
+    assert seen.notes[0].startswith("The roles are marked as ChatML: 'utf-8' codec can't decode byte 0xff")
+    plan = tune(talks, preset=tmp_path, dry_run=True, backend="local")
+    assert "(estimated: " in plan.glance()
+    assert plan.preview() is not None
+    object.__setattr__(plan.dataset, "_source", None)
+    object.__setattr__(plan.dataset, "_head", ())
+    assert plan.glance() == ""
 
 
 def test_of_more_rows_than_can_be_looked_at_every_few_are(
