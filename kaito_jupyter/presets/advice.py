@@ -10,7 +10,7 @@ from .models import model
 
 TEMPLATE: Final = "KAITO v0.12, lora-params-template and qlora-params-template"
 RATE: Final = "measured on SmolLM2-135M: 2e-5 hardly moves an adapter in an epoch (loss 3.31 against 2.86)"
-STYLES: Final = "litgpt's prompts.py (commit 2685705), after the model's chat template"
+STYLES: Final = "litgpt's prompts.py (commit 2685705)"
 
 NEEDS: Final[dict[str, tuple[int, int, str]]] = {
     "phi-3-mini-4k-instruct": (72, 72, "phi3"),

@@ -1,15 +1,30 @@
 """The bundled numbers, against the published counts, against transformers, and against each other."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from kaito_jupyter import estimate
 from kaito_jupyter.presets import MODELS, PRESETS, SKUS, advice, model
 from kaito_jupyter.presets.shape import TYPES, read
+from kaito_jupyter.spec import TuningSpec
+from kaito_trainer.contract import TrainingConfig
 
 SMALL = (
     "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-360M-Instruct", "HuggingFaceTB/SmolLM2-1.7B-Instruct",
     "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-1B-Instruct",
     "google/gemma-3-1b-it", "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
 )  # fmt: skip
+
+DOCS = Path(__file__).parents[3] / "docs" / "models.md"
+HEAD = """# What to begin with, model by model
+
+KAITO's tunable presets, and small models that people try first. Each value with where it was read or measured; what nobody has
+published or measured is left out: a rank and batch for the other small models, and a learning rate of each model's own. What is
+said to be in a `config.json` was read off litgpt's copy of it (see `kaito_jupyter/presets/models.py`). The estimates of memory
+were checked on a CPU and on no GPU.
+"""
 
 
 def configuration(shape):
@@ -58,6 +73,38 @@ def test_a_preset_comes_with_what_to_begin_with_and_where_each_value_is_from(pre
     assert found["instance_type"].value in SKUS
     base = preset in ("mistral-7b-v0.3", "falcon-7b")
     assert ("chat_marks" in found) is not base, "base models have no chat template"
+
+
+def page():
+    """`docs/models.md`."""
+    names = {p.hugging_face_id: p.name for p in PRESETS.values()}
+    text = [HEAD]
+    for known in MODELS.values():
+        preset = names.get(known.id)
+        title = f"`{preset}` ({known.id})" if preset else known.id
+        text += [f"## {title}", "", f"{known.parameters:,} parameters.", "", "| | | source |", "| --- | --- | --- |"]
+        for name, found in advice(preset or known.id).items():
+            value = found.value
+            if name == "chat_marks":
+                value = f"{value.opens!r} … {value.closes!r}".replace("|", "\\|")
+            elif name == "target_modules":
+                value = ", ".join(value)
+            elif name == "context_length":
+                value = f"{value:,} tokens"
+            text.append(f"| {name} | {value} | {found.source} |")
+        for method in ("lora", "qlora"):
+            config = TrainingConfig.from_dict({"TrainingArguments": {"max_length": 1024}})
+            size = estimate(TuningSpec(preset=known.id, method=method, config=config), target="job")
+            what = f"{method}, our Job: {size.memory.total / 1e9:.1f} GB, {size.smallest_sku.name}"
+            text.append(f"| memory | {what} | `kaito_jupyter.estimate`, one row of 1,024 tokens, by a formula |")
+        text.append("")
+    return "\n".join(text)
+
+
+def test_the_page_in_the_docs_is_this_table():
+    if os.environ.get("KAITO_WRITE_DOCS"):
+        DOCS.write_text(page(), encoding="utf-8")
+    assert DOCS.read_text(encoding="utf-8") == page()
 
 
 def test_of_a_model_that_is_not_bundled_nothing_is_made_up():
