@@ -26,8 +26,8 @@ from .tokenizer import ModelTokenizer, NoTokenizer
 
 ROWS: Final = 100_000
 """Rows that are all looked at; of more, every second, every third, …"""
-TOKENS: Final = 8_000_000
-"""Tokens that are all looked at: about as many as two cores make and label in 8 seconds (2 µs of CPU time each)."""
+TOKENS: Final = 5_000_000
+"""Tokens that are all looked at: two cores make and label as many in 5 seconds (2 µs of CPU time each), busy ones in 10."""
 ESTIMATED: Final = 0.2
 """Share of both where there is no tokenizer: an estimate need not know every row, and is made in Python."""
 PROBE: Final = 200
