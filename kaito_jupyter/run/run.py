@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..dataset import Dataset
     from ..diagnose import Diagnosis, Fix
+    from ..preflight import Estimate
     from ..spec import TuningSpec
 
 CATCH_UP: Final = 20.0
@@ -211,6 +212,18 @@ class Run:
                 adapter = self.adapter
             raise_for(self.state, self.name, adapter)
         return self
+
+    def estimate(self, *, price_per_hour: float | None = None) -> Estimate | None:
+        """What it takes of memory, and from its first steps on of hours and money; None for a model that is not known.
+
+        Its `seconds_per_step` are an earlier run's for `kaito_jupyter.estimate`.
+        """
+        from ..preflight import estimate
+
+        with self.lock:
+            pace = self.state.seconds_per_step
+        target = self.backend.name
+        return estimate(self.spec, self.rows, target=target, seconds_per_step=pace, price_per_hour=price_per_hour)
 
     def diagnose(self) -> Diagnosis:
         """What is wrong with it, with the evidence and what to do; that nothing is, when that is so.

@@ -266,12 +266,17 @@ class RunState(Facts):
             return None
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
+    @property
+    def seconds_per_step(self) -> float | None:
+        """What a step takes of late, without pauses; None before the first steps."""
+        return seconds_a_step(self.series, self._pauses)
+
     def seconds_left(self, now: float) -> float | None:
         """Estimated seconds until the last step, by the pace of the latest steps without pauses; None when unknown."""
         if self.max_steps is None or self.state in TERMINAL or self._ended >= 0 or self.phase != "training":
             return None
         left = max(0, self.max_steps - self.global_step)
-        pace = seconds_a_step(self.series, self._pauses)
+        pace = self.seconds_per_step
         if pace is None:
             return None if left else 0.0
         rows, times = self.series["global_step"], self.series["time"]
