@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..preflight import Estimate, estimate, memory
-from ..preflight.estimate import USABLE, gib
+from ..preflight.estimating import USABLE, gib
 from ..preflight.settings import of_one
 from ..presets import SKUS
 from .case import Case

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Final
 
-from .estimate import Estimate, gib
+from .estimating import Estimate, gib
 
 WIDTH: Final = 48
 """Letters of the text's bar."""
