@@ -108,6 +108,30 @@ def test_a_signal_ends_the_loop_after_the_step_with_a_checkpoint_and_without_an_
         loop.call("on_prediction_step")
 
 
+def test_a_signal_that_comes_while_the_processes_agree_is_heard_at_the_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from kaito_trainer import callbacks
+
+    stop = Stop()
+    loop = Loop(100, stop)
+    stop.be_patient()
+
+    def agreed(*values: float) -> tuple[float, ...]:
+        if not stop.asked:
+            stop._take(signal.SIGTERM, None)  # the others have not heard of it: they go on
+        return values
+
+    monkeypatch.setattr(callbacks, "agreed", agreed)
+    loop.step()
+    assert (loop.control.should_save, loop.control.should_training_stop) == (False, False)
+    assert stop.asked, "not lost"
+    loop.step()
+    assert (loop.control.should_save, loop.control.should_training_stop) == (True, True)
+    with pytest.raises(Cancelled):
+        loop.callback.check()
+
+
 def test_the_number_of_epochs_is_told_only_when_it_counts() -> None:
     loop = Loop(5)
     loop.call("on_train_begin")

@@ -14,7 +14,7 @@ from .checkpoints import Checkpoints
 from .contract.events import HISTORY_POINTS, Evaluate, Generate, History, Log, Payload, Phase, Save, TrainBegin
 from .keeping import agreed
 from .resume import Start
-from .stop import Stop
+from .stop import Cancelled, Stop
 
 HISTORY_EVERY: Final = 200
 """Logged steps between two `history` events at first; later a tenth of those so far, so that they cost the log little."""
@@ -46,6 +46,7 @@ class EventCallback(TrainerCallback):
         self.phase = "training"
         """The phase under which it tells what it does beside the steps."""
         self._emit, self._begin, self._stop, self._sample = emit, begin, stop, sample
+        self._ends = False  # what all processes agreed on: a signal may reach them on both sides of a step's end
         self._clock = 0.0  # when the present step began
         self._seconds = 0.0  # spent in steps since the last log
         self._tokens = 0.0  # seen at the last log
@@ -97,21 +98,21 @@ class EventCallback(TrainerCallback):
         due = self._notice(control)
         if due and not control.should_training_stop:
             control.should_save = True
-        if self._stop.asked:
+        if self._ends:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
-        if state.global_step >= state.max_steps or self._stop.asked:
+        if state.global_step >= state.max_steps or self._ends:
             control.should_log = True  # the curve ends where the training does
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A step may take minutes, and who asks to end waits for half of one: this step will be made again."""
         self._notice(control)
-        if self._stop.asked:
+        if self._ends:
             step, control.should_training_stop = state.global_step, True
             control.should_save = step > 0 and not self._is_written(step)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._stop.asked:
+        if self._ends:
             control.should_log = control.should_evaluate = False
             control.should_save = control.should_save and not self._is_written(state.global_step)
         elif self._checkpoints is not None:
@@ -124,8 +125,19 @@ class EventCallback(TrainerCallback):
             self._checkpoints.asked = control.should_save
             due = self._checkpoints.due()
         asked, any_due = agreed(float(self._stop.signal or 0), float(due))
-        self._stop.signal = int(asked) or None
+        self._hear(asked)
         return bool(any_due)
+
+    def check(self) -> None:
+        """Raise `Cancelled` in all processes if one of them was asked to end: what comes next needs all of them."""
+        (asked,) = agreed(float(self._stop.signal or 0))
+        self._hear(asked)
+        if self._ends:
+            raise Cancelled
+
+    def _hear(self, asked: float) -> None:
+        if asked:  # a signal that came here while they agreed stays, for the next time
+            self._ends, self._stop.signal = True, int(asked)
 
     def _is_written(self, step: int) -> bool:
         return self._checkpoints is not None and step in self._checkpoints.written

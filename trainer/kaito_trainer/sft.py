@@ -94,7 +94,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
         results.save_adapter(trainer.model, output)
         emit(Save(global_step=step, path=str(output), final=True))
     try:
-        stop.check()
+        events.check()
         if step < last:
             raise Failure("crash", f"The training ended by itself at step {step} of {last}.")
         if trainer.eval_dataset is not None and events.owes(step, last):
