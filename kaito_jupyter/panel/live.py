@@ -78,6 +78,8 @@ class Panel:
             self._places.append((places[0], places[1]))
         if not self._finished.is_set():
             self._start()
+            if self._over():  # it ended while we were on the way, and told nobody here: who waits for it finds it shown
+                self._finished.wait(FINISH)
 
     def _over(self) -> bool:
         """Has the run ended, and is all of it in its state? Its own last word counts only when the backend agrees."""
