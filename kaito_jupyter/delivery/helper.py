@@ -26,7 +26,7 @@ from ..spec.documents import MANAGED_BY
 IMAGE_VARIABLE: Final = "KAITO_HELPER_IMAGE"
 """Environment variable: the helper's image, when it shall not be the trainer's."""
 TRAINER_VARIABLE: Final = "KAITO_TRAINER_IMAGE"
-IMAGE: Final = "docker.io/library/busybox:1.37"
+IMAGE: Final = "busybox:1.37"
 """When no image is named: 2 MB, and it has all that is needed."""
 LABEL: Final = "kaito-jupyter/helper"
 MOUNT: Final = "/claim"
