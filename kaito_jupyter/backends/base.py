@@ -86,8 +86,8 @@ class Backend(Protocol):
 
     def status(self, ref: RunRef) -> Status: ...
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
-        """Leave the last numbers of a run that has ended (event lines) where `records` finds them without its log.
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
+        """Leave the last numbers of a revision that has ended (event lines) where `records` finds them without its log.
 
         Nothing is lost without it: who may not write there leaves nothing.
         """

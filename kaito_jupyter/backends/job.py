@@ -211,9 +211,9 @@ class JobBackend:
             view.pods = [*map(p.settled, view.pods)]
         return judge(view)
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
         with contextlib.suppress(BackendError):
-            self.client.patch(JOBS, ref.name, marks.last(words, 1), ref.namespace)
+            self.client.patch(JOBS, ref.name, marks.last(words, revision), ref.namespace)
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))

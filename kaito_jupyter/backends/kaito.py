@@ -148,9 +148,9 @@ class KaitoBackend:
         judge = WorkspaceJudge(ref.name)
         return judge(snapshot(self.client, namespace=ref.namespace, labels=f"{LABEL}={ref.name}", judge=judge))
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
         with contextlib.suppress(BackendError):
-            self.client.patch(WORKSPACES, ref.name, marks.last(words, self.status(ref).revision), ref.namespace)
+            self.client.patch(WORKSPACES, ref.name, marks.last(words, revision), ref.namespace)
 
     def spec(self, ref: RunRef) -> TuningSpec:
         return marks.spec_of(self._get(ref))

@@ -116,7 +116,7 @@ class LocalBackend:
     def status(self, ref: RunRef) -> Status:
         return _folder(ref).status()
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
         """Nothing: the end of its log is at hand."""
 
     def spec(self, ref: RunRef) -> TuningSpec:

@@ -124,7 +124,7 @@ class ReplayBackend:
         tape = self._get(ref)
         return self._status(tape, self._played(tape))
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
         """Nothing: a recorded run is as it is."""
 
     def spec(self, ref: RunRef) -> TuningSpec:

@@ -176,9 +176,9 @@ class Reader:
 
     def _keep(self) -> None:
         """Leave the last numbers with the run: a list of runs reads no logs. Who only found it ended leaves nothing."""
-        words = last_words(self.state)
+        words, revision = last_words(self.state), self.state.revision_number
         with contextlib.suppress(KaitoError):
-            self._backend.keep(self._ref, words)
+            self._backend.keep(self._ref, words, revision)
 
     def _feed(self, lines: Lines) -> None:
         if lines.source in (TRAINER, self._ref.name):  # KAITO names its trainer's container after the Workspace

@@ -28,7 +28,7 @@ class Containers:
             yield Lines([text], "", source)
         yield Status("Succeeded")
 
-    def keep(self, ref: RunRef, words: Sequence[str]) -> None:
+    def keep(self, ref: RunRef, words: Sequence[str], revision: int) -> None:
         self.kept = list(words)
 
 
