@@ -203,14 +203,14 @@ def model_folder(model: str | Path) -> Path | None:
         return path
     if not _HUB_ID.fullmatch(str(model)):
         return None
-    repository = _hub_cache() / f"models--{str(model).replace('/', '--')}"
+    repository = hub_cache() / f"models--{str(model).replace('/', '--')}"
     main = repository / "refs" / "main"
     named = [repository / "snapshots" / main.read_text(encoding="utf-8").strip()] if main.is_file() else []
     return next((s for s in [*named, *sorted((repository / "snapshots").glob("*"))] if s.is_dir()), None)
 
 
-def _hub_cache() -> Path:
-    """Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables."""
+def hub_cache() -> Path:
+    """Hugging Face's cache of models, by its variables. Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables."""
     if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(cache).expanduser()
     home = os.environ.get("HF_HOME")

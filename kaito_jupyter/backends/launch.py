@@ -26,6 +26,7 @@ from kaito_trainer.contract.problems import listing
 
 from ..errors import BackendError, SpecError
 from ..spec import TuningSpec
+from ..tilde import expanded
 from . import supervisor as files
 from .base import TuningJob
 from .boot import boot_id
@@ -55,7 +56,7 @@ def problems(spec: TuningSpec, command: Sequence[str] | None) -> list[Problem]:
         found.append(Problem("backend", message, remedy))
     goes_on = RESUMED_FROM in spec.annotations  # then what lies there is what it goes on with
     if spec.output.path is not None and not goes_on:
-        problem = _output_problem(Path(spec.output.path).expanduser())
+        problem = _output_problem(expanded(spec.output.path))
         found += [problem] if problem else []
     return found
 
@@ -115,7 +116,7 @@ def _fill(folder: Path, job: TuningJob, place: Path, trainer: Sequence[str]) -> 
     if spec.output.path is None:
         _fill_results(folder / RESULTS_DIR, spec, place)
     else:
-        destination = Path(spec.output.path).expanduser().absolute()
+        destination = expanded(spec.output.path).absolute()
         destination.mkdir(parents=True, exist_ok=True)
         (folder / RESULTS_DIR).symlink_to(destination, target_is_directory=True)
     config = spec.effective_config("local", rows=rows).to_document()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..chat import hub_cache
 from ..presets import Shape, is_hugging_face_id, is_path, model
 from ..presets.shape import read
 from ..tilde import expanded
@@ -43,12 +43,4 @@ def _files(name: str) -> Iterator[Path]:
         yield from sorted(cached.glob("snapshots/*/config.json"))
 
 
-def hub_cache() -> Path:
-    """Hugging Face's cache of models, by its variables. Source: `huggingface_hub.constants`."""
-    if told := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(told).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("HF_HOME", f"{caches}/huggingface")).expanduser() / "hub"
-
-
-__all__ = ["hub_cache", "shape_of"]
+__all__ = ["shape_of"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from kaito_jupyter import estimate
+from kaito_jupyter.chat import hub_cache
 from kaito_jupyter.preflight import problems, settings
-from kaito_jupyter.preflight.lookup import hub_cache
 from kaito_jupyter.spec import ResourceSpec, TuningSpec
 from kaito_jupyter.spec.sources import parse_destination
 from kaito_trainer.contract import TrainingConfig
