@@ -3,6 +3,6 @@
 Above spec and dataset, below run. Needs the model's tokenizer alone: no torch, no transformers, no network.
 """
 
-from .ahead import Lookahead, glance, look_ahead, preview
+from .ahead import Lookahead, glance, look_ahead, looked, preview
 
-__all__ = ["Lookahead", "glance", "look_ahead", "preview"]
+__all__ = ["Lookahead", "glance", "look_ahead", "looked", "preview"]

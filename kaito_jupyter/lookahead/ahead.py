@@ -17,7 +17,7 @@ from kaito_trainer.tokens import LossOn, Tokenizing, loss_on
 
 from ..chat import ChatTemplate, RenderError, model_folder
 from ..dataset import Dataset
-from ..errors import SpecError
+from ..errors import InputError, SpecError
 from ..spec import Target, TuningSpec, build_spec
 from .drawn import Drawn, draw
 from .estimate import CHATML, Estimate
@@ -128,6 +128,17 @@ def look_ahead(dataset: Dataset, spec: TuningSpec, target: Target = "local", row
 def glance(dataset: Dataset, spec: TuningSpec, target: Target = "local") -> Lookahead:
     """The same of the first rows alone, at once."""
     return _look(dataset, spec, target, 0, GLANCE)
+
+
+def looked(dataset: Dataset, spec: TuningSpec, target: Target) -> tuple[Lookahead | None, list[Problem]]:
+    """A glance for a check, which must not fail: without one, what stood in its way."""
+    try:
+        return glance(dataset, spec, target), []
+    except InputError as error:
+        return None, list(error.problems)
+    except Exception as error:  # noqa: BLE001 (a template is somebody's program; a look must not stop a check)
+        why = f"it could not be shown as the model will see it: {' '.join(str(error).split())[:200]}."
+        return None, [Problem(dataset.name, why, "Its preview says more (--preview).", "note")]
 
 
 def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first: int | None) -> Lookahead:
@@ -257,4 +268,4 @@ def _ordinal(number: int) -> str:
     return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-__all__ = ["Lookahead", "glance", "look_ahead", "preview"]
+__all__ = ["Lookahead", "glance", "look_ahead", "looked", "preview"]

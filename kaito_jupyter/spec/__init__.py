@@ -7,6 +7,8 @@
     placement   how our own Job stands on its cluster: image, GPUs, queue, …
     rules       KAITO's webhook rules, one function each
     problems    all that is wrong with a spec on a target
+    findings    what a check has found, as faces read it
+    fixed       the findings' fixes, applied
     stock       what KAITO's own trainer cannot take
     defaults    the values that we choose where nobody said anything, each with its reason
     options     option names and values -> sections
@@ -20,6 +22,7 @@
 from .build import build_spec, read_config
 from .defaults import Default
 from .difference import Difference
+from .findings import Findings
 from .model import TARGETS, Target, TuningSpec
 from .options import find_option
 from .placement import Placement
@@ -31,6 +34,7 @@ __all__ = [
     "DataSource",
     "Default",
     "Difference",
+    "Findings",
     "Placement",
     "ResourceSpec",
     "Target",

@@ -11,10 +11,12 @@ from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps,
 
 from ..presets import find, gpus
 from .defaults import Default, choose
+from .findings import Findings
 from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec
 
 if TYPE_CHECKING:
+    from ..dataset import Dataset
     from ..lookahead import Lookahead
 
 Target = Literal["local", "job", "kaito"]
@@ -29,7 +31,7 @@ NAME_MAX: Final = 63
 class TuningSpec:
     """A tuning run, in KAITO's words (`Workspace.tuning` and what stands beside it).
 
-    Holds what the user said, right or wrong: `problems` checks it, and `effective_config` adds what nobody said.
+    Holds what the user said, right or wrong: `check` tells, and `effective_config` adds what nobody said.
     """
 
     preset: str
@@ -58,24 +60,47 @@ class TuningSpec:
         told = self.placement.gpus if target == "job" else None
         return gpus(self.resource.instance_type) if not isinstance(told, int) else max(1, told)
 
-    def check(self, target: Target = "local", *, rows: int | None = None, strict: bool = False) -> list[Problem]:
-        """All findings on that target: errors, warnings and notes, each with path, message, remedy and, where there is
-        one, the fix that `fixed` applies. With `strict`, warnings are errors. `rows` of the data sharpen our defaults.
+    def check(
+        self,
+        target: Target = "local",
+        *,
+        rows: int | None = None,
+        dataset: Dataset | None = None,
+        seen: Lookahead | None = None,
+        strict: bool = False,
+    ) -> Findings:
+        """All that is to be said of it on that target, before anything is sent or paid for.
+
+        Errors, warnings and notes, each with path, message, remedy and, where there is one, the fix as a change of the
+        spec; `fixed` makes the changes. Magic, form and YAML say what this says. `findings.by_path()` groups them for a
+        form: the path is a field's (`TrainingArguments.max_length`, `resource.instanceType`), or the data's name.
+
+        `rows` of the data sharpen our defaults. With the `dataset` itself its first rows are looked at as the model will
+        see them, too, or `seen`, a preview that is at hand (`spec.preview`, `findings.seen`), is taken instead. With
+        `strict`, warnings are errors. Never raises for a wrong spec, and starts nothing.
         """
         from .problems import problems
 
-        found = problems(self, target, rows)
-        if target != "local" and not any(p.severity == "error" for p in found):
-            from ..preflight import problems as too_large
+        rows = dataset.rows if rows is None and dataset is not None else rows
+        found, size = problems(self, target, rows), None
+        if not any(p.severity == "error" for p in found):
+            from ..preflight import estimate
 
-            found += too_large(self, target, rows)
-        if not strict:
-            return found
-        return [replace(p, severity="error") if p.severity == "warning" else p for p in found]
+            size = estimate(self, rows, target=target)
+            found += size.problems() if size is not None else []
+            if seen is None and dataset is not None:
+                from ..lookahead import looked
+
+                seen, refused = looked(dataset, self, target)
+                found += refused
+            found += seen.problems if seen is not None else []
+        return Findings(found, strict=strict, seen=seen, size=size)
 
     def problems(self, target: Target = "local") -> list[Problem]:
-        """The findings of `check`, as backends ask for them: no data is at hand."""
-        return self.check(target)
+        """What is wrong with the words alone, as builders and backends ask for it: data and memory are not looked at."""
+        from .problems import problems
+
+        return problems(self, target)
 
     def fixed(self, findings: Iterable[Problem]) -> TuningSpec:
         """A copy in which the findings' fixes are made. What has no fix stays as it is: check the copy again."""
