@@ -96,6 +96,8 @@ class ClusterError(BackendError):
         """What is wrong, one by one, when the server told it so."""
         self.retry_after: float | None = None
         """Seconds that the server asked us to wait."""
+        self.turned_away = False
+        """Whether the server said that it has done nothing yet and wants to be asked again."""
         self.remedy = remedy or self.REMEDY
         """What to do, as a sentence; empty when nothing is known."""
         lines = [f"{self.brief}."]
@@ -225,6 +227,9 @@ def refusal(asked: Asked, code: int, body: bytes, headers: Mapping[str, str] | N
         )
     error = kind(asked, said.rstrip("."), remedy, code=code, causes=causes)
     error.retry_after = _seconds((headers or {}).get("Retry-After"))
+    # 429, and what admission answers while its own parts come up: a pod in a namespace so young that its service account
+    # has no token yet. Source: apimachinery's StatusReasonServerTimeout, "the client should retry".
+    error.turned_away = kind is Busy or (status.get("reason") == "ServerTimeout" and error.retry_after is not None)
     return error
 
 

@@ -81,17 +81,18 @@ class Transport:
     ) -> Json:
         """A request and its JSON answer. `again`: harmless to repeat, so it is when the way or the server fails.
 
+        What was turned away undone is repeated in any case.
+
         Raises `ClusterError`s, and `Stopped` when `stop` was set meanwhile.
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": content_type}
-        attempts = ATTEMPTS if again else 1
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 response = self._request(asked, method, path, query, data, headers, stop=stop)
                 break
             except ClusterError as e:
-                if not e.passing or attempt == attempts:
+                if not e.passing or attempt == ATTEMPTS or not (again or e.turned_away):
                     raise
                 _pause(min(e.retry_after or 0.2 * 2**attempt * random.uniform(0.5, 1), 10.0), stop)
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_jobs import until
 
 ROOT = Path(__file__).parents[2]
 UP = ROOT.parent / "shared" / "cluster" / "up"
@@ -76,8 +77,23 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     name = f"kaito-jupyter-test-{uuid.uuid4().hex[:8]}"
     core = CoreV1Api(cluster.api)
     core.create_namespace({"metadata": {"name": name}})
+    until(lambda: _takes_pods(core, name), 120)
     yield name
     core.delete_namespace(name)
+
+
+def _takes_pods(core: Any, namespace: str) -> bool:
+    """Whether the controllers have furnished a new namespace: before its service account is there, pods are refused."""
+    from kubernetes.client import ApiException
+
+    pod = {"metadata": {"name": "first"}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
+    try:
+        core.create_namespaced_pod(namespace, pod, dry_run="All")
+    except ApiException as e:
+        if e.status not in (403, 500):
+            raise
+        return False
+    return True
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from kaito_jupyter.cluster import transport
 from kaito_jupyter.cluster.client import Client
 from kaito_jupyter.cluster.connection import Stop, Stopped
 from kaito_jupyter.cluster.refusals import (
-    Busy,
     Conflict,
     Forbidden,
     NotFound,
@@ -138,11 +137,17 @@ def test_what_passes_is_tried_again_and_then_told(server: ApiServer, client: Cli
     assert len(server.requests) == transport.ATTEMPTS
 
 
-def test_a_create_is_never_tried_twice(server: ApiServer, client: Client) -> None:
-    server.script = [Answer(429)]
-    with pytest.raises(Busy):
-        client.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
+def test_a_create_is_tried_again_only_when_it_was_turned_away_undone(server: ApiServer, client: Client) -> None:
+    """A server that failed may have created it; one that is too busy, or not ready for it yet, has not."""
+    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    server.script = [Answer(500, {"message": "etcd is away"})]
+    with pytest.raises(ServerFailed):
+        client.create(thing)
     assert len(server.requests) == 1
+    no_token = {"message": "No API token found for service account", "reason": "ServerTimeout"}
+    soon = (("Retry-After", "0.01"),)
+    server.script = [Answer(500, no_token, headers=soon), Answer(429, headers=soon), Answer(body={"ok": 1})]
+    assert client.create(thing) == {"ok": 1}
 
 
 def test_what_does_not_pass_is_told_at_once(server: ApiServer, client: Client) -> None:
