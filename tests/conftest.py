@@ -37,4 +37,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if named := os.environ.get("KUBECONFIG"):
         os.environ.setdefault("KAITO_TEST_KUBECONFIG", named)
     os.environ["KUBECONFIG"] = "/nowhere/kubeconfig"
+    os.environ["KAITO_HISTORY"] = "off"  # what tests run is nobody's history; those that look at one name a file
     settings.load_profile("ci" if os.environ.get("CI") else "ours")
