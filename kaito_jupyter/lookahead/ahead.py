@@ -18,6 +18,7 @@ from kaito_trainer.tokens import LossOn, Tokenizing, loss_on
 from ..chat import ChatTemplate, RenderError, model_folder
 from ..dataset import Dataset
 from ..errors import InputError, SpecError
+from ..presets import find
 from ..spec import Target, TuningSpec, build_spec
 from .drawn import Drawn, draw
 from .estimate import CHATML, Estimate
@@ -57,6 +58,10 @@ class Lookahead:
     """Rows of the data."""
     packing: bool
     """Whether the configuration asks for packed rows."""
+    target: Target = "local"
+    """Whose trainer it would be."""
+    context: int | None = None
+    """The model's longest sequence in tokens; None when it is not known here."""
     untemplated: bool = False
     """Whether conversations meet a model that is here and has no chat template."""
     notes: tuple[str, ...] = ()
@@ -147,11 +152,12 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
     notes: list[str] = []
     on = _loss_on(dataset, config, target, notes)
     tokenizer, template = _means(dataset, str(model), config, notes)
+    context = _context(str(model))
     tokenizing = Tokenizing(
         tokenizer,
         dataset.format,
         on,
-        max_length(config, _context(str(model))),
+        max_length(config, context),
         set(tokenizer.ends),
         template.renderer if template else None,
     )
@@ -183,6 +189,8 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
         rows=tuple(drawn),
         total=dataset.rows,
         packing=bool(arguments.packing),
+        target=target,
+        context=context,
         untemplated=tokenizer.exact and template is not None and template.origin == STAND_IN,
         notes=tuple(notes),
     )
@@ -229,14 +237,15 @@ def _means(
 
 
 def _context(model: str) -> int | None:
-    """The model's longest sequence in tokens, by its `config.json`."""
+    """The model's longest sequence in tokens, by its `config.json`, else by what is known of KAITO's presets."""
     folder = model_folder(model)
+    known = find(model)
     try:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
     except (OSError, ValueError):
-        return None
+        told = {}
     value = told.get("max_position_embeddings") if isinstance(told, dict) else None
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) else known.context_length if known else None
 
 
 def _step(dataset: Dataset, tokenizing: Tokenizing, exact: bool) -> int:

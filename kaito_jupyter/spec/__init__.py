@@ -23,6 +23,7 @@ from .build import build_spec, read_config
 from .defaults import Default
 from .difference import Difference
 from .findings import Findings
+from .fixed import Mended
 from .model import TARGETS, Target, TuningSpec
 from .options import find_option
 from .placement import Placement
@@ -35,6 +36,7 @@ __all__ = [
     "Default",
     "Difference",
     "Findings",
+    "Mended",
     "Placement",
     "ResourceSpec",
     "Target",

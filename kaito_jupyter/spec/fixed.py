@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kaito_trainer.contract import Problem
+from kaito_trainer.contract.problems import shown
 from kaito_trainer.contract.sections import ALL_SECTIONS
 
 if TYPE_CHECKING:
+    from .findings import Findings
     from .model import TuningSpec
+
+ROUNDS: Final = 5
+"""How often a mended spec is checked and mended anew: one fix may bring another finding to light."""
 
 _SECTIONS: Final = tuple(s.NAME for s in ALL_SECTIONS)
 _SPEC: Final = {
@@ -54,4 +59,42 @@ def applicable(findings: Iterable[Problem]) -> Mapping[str, Any]:
     return changes
 
 
-__all__ = ["applicable", "fixed"]
+class Mended(NamedTuple):
+    """One change that a fix has made."""
+
+    path: str
+    before: Any
+    """What the user had said; None: nothing."""
+    after: Any
+    """None: it is left out now."""
+    why: str
+    """The finding's message."""
+
+    def __str__(self) -> str:
+        before, after = ("nothing said" if v is None else shown(v) for v in (self.before, self.after))
+        return f"{self.path}: {before} → {'left out' if self.after is None else after}, since {self.why}"
+
+
+def mended(
+    spec: TuningSpec, check: Callable[[TuningSpec], Findings]
+) -> tuple[TuningSpec, tuple[Mended, ...], Findings]:
+    """The spec with the fixes of all errors and warnings, what was changed, and what is left to say of it.
+
+    What is mended is checked again, since one fix may show another fault. No path gets back a value that it has had, so
+    that two findings cannot push it to and fro.
+    """
+    done: list[Mended] = []
+    found = check(spec)
+    for _ in range(ROUNDS):
+        had = {(m.path, repr(m.before)) for m in done}
+        open_ = [p for p in found.fixable if not any((path, repr(value)) in had for path, value in p.fix)]
+        new = fixed(spec, open_)
+        if not (changes := spec.diff(new)):
+            break
+        reasons = {path: p.message for p in reversed(open_) for path, _ in p.fix}
+        done += [Mended(*change, reasons.get(change[0], "another value asks for it.")) for change in changes]
+        spec, found = new, check(new)
+    return spec, tuple(done), found
+
+
+__all__ = ["Mended", "applicable", "fixed", "mended"]

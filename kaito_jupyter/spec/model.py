@@ -12,6 +12,7 @@ from kaito_trainer.contract import Method, Problem, TrainingConfig, total_steps,
 from ..presets import find, gpus
 from .defaults import Default, choose
 from .findings import Findings
+from .fixed import Mended
 from .placement import Placement
 from .sources import DataDestination, DataSource, ResourceSpec
 
@@ -107,6 +108,14 @@ class TuningSpec:
         from .fixed import fixed
 
         return fixed(self, findings)
+
+    def mended(
+        self, target: Target = "local", *, rows: int | None = None, dataset: Dataset | None = None
+    ) -> tuple[TuningSpec, tuple[Mended, ...], Findings]:
+        """A copy with the fixes of all errors and warnings of `check`, what was changed and why, and what is left to say."""
+        from .fixed import mended
+
+        return mended(self, lambda spec: spec.check(target, rows=rows, dataset=dataset))
 
     def defaults(self, target: Target, *, rows: int | None = None) -> list[Default]:
         """What we choose for that target where the user said nothing, each with its reason."""

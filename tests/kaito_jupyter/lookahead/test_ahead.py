@@ -76,7 +76,7 @@ def test_a_template_that_refuses_rows_is_an_error_that_names_them(model: Path, t
     assert seen.figures.refused == 1
     (problem,) = seen.problems
     assert (problem.severity, problem.path) == ("error", "data")
-    assert "1 row cannot be rendered" in problem.message
+    assert "1 row cannot be written as text" in problem.message
     assert "no does" in problem.message
     assert seen.rows[-1].refusal
     assert "no does" in repr(seen)
