@@ -38,18 +38,20 @@ class InputError(KaitoError):
 
     WHAT: ClassVar[str] = "input"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], hint: str = "") -> None:
         self.problems = tuple(problems)
+        self.hint = hint
+        """What helps with several of them at once, as a sentence."""
         super().__init__(self.problems)
 
     def __str__(self) -> str:
         if len(self.problems) == 1:
-            return str(self.problems[0])
+            return "\n".join([str(self.problems[0]), *([self.hint] if self.hint else [])])
         lines = [f"{len(self.problems)} problems in the {self.WHAT}:"]
         lines += [f"  {p}" for p in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"  … and {len(self.problems) - SHOWN} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([self.hint] if self.hint else [])])
 
 
 class DatasetError(InputError):

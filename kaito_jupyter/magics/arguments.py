@@ -29,7 +29,13 @@ Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def tune_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a magic the options of `%kaito_tune`; its docstring becomes the help."""
-    return _decorate(function, [magic_arguments(), *_tune_decorators()])
+    return _decorate(function, [magic_arguments(), *_tune_decorators(), *_start_decorators()])
+
+
+def form_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a magic the options of `%kaito_form`: those of `%kaito_tune` that a form has fields for, and `--from`."""
+    own = argument("--from", dest="from_run", metavar="NAME", help="Begin with all values of that run.")
+    return _decorate(function, [magic_arguments(), *_tune_decorators(), argument_group("this form"), own, _HELP])
 
 
 def verb_arguments(verb: str, *own: Decorate, of_runs: bool = True) -> Decorate:
@@ -38,7 +44,7 @@ def verb_arguments(verb: str, *own: Decorate, of_runs: bool = True) -> Decorate:
     everywhere = [
         argument("-n", "--namespace", metavar="NAMESPACE", help="Kubernetes namespace."),
         *([backend] if of_runs else []),
-        argument("-h", "--help", action="store_true", help="Show this text."),
+        _HELP,
     ]
     return lambda function: _decorate(function, [magic_arguments(f"kaito {verb}"), *own, *everywhere])
 
@@ -47,6 +53,9 @@ def _decorate(function: Callable[..., Any], decorators: list[Decorate]) -> Calla
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
+
+
+_HELP: Final = argument("-h", "--help", action="store_true", help="Show this text.")
 
 
 def _tune_decorators() -> list[Decorate]:
@@ -113,6 +122,12 @@ def _tune_decorators() -> list[Decorate]:
         argument("--queue", metavar="QUEUE", help="Kueue's queue that the Job waits in."),
         argument("--priority-class", metavar="CLASS", help="Priority class of the pod."),
         argument("--pod-template", metavar="FILE", help="YAML that is merged into the pod template, by names."),
+    ]
+
+
+def _start_decorators() -> list[Decorate]:
+    """What is done with all that, in this cell."""
+    return [
         argument_group("this cell"),
         argument(
             "--dry-run",
@@ -130,6 +145,9 @@ def _tune_decorators() -> list[Decorate]:
         argument("--yaml", action="store_true", help="Give KAITO's YAML for it, start nothing."),
         argument("--wait", action="store_true", help="Wait for the end; the cell fails when the run does."),
         argument("--strict", action="store_true", help="Take warnings for errors."),
+        argument(
+            "--fix", action="store_true", help="Make the changes that the check advises, and say what was changed."
+        ),
         argument("-h", "--help", action="store_true", help="Show this text."),
     ]
 

@@ -108,7 +108,7 @@ def yaml(magics: KaitoMagics, arguments: Arguments) -> YamlText:
     from .texts import YamlText
 
     spec = _one(arguments, live=False).spec
-    refused = [p for p in spec.problems("kaito") if p.severity == "error"]
+    refused = spec.check("kaito").errors
     return YamlText("".join([*(f"# KAITO would refuse this: {p}\n" for p in refused), spec.to_yaml("kaito")]))
 
 

@@ -18,6 +18,7 @@ from .arguments import Arguments, read
 from .data import find
 from .line import split
 from .telling import Telling
+from .typed import PRESET, hint, mended, renamed
 
 if TYPE_CHECKING:
     from ..lookahead import Lookahead
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
     from .kaito_magics import KaitoMagics
 
 T = TypeVar("T")
-_PRESET: Final = "tuning.preset.name"
-TYPED: Final[Mapping[str, str]] = {
-    _PRESET: "--preset",
-    "tuning.method": "--method",
-    "tuning.input": "--input",
-    "tuning.input.imagePullSecrets[0]": "--pull-secret",
-    "tuning.output": "--output",
-    "tuning.output.imagePushSecret": "--push-secret",
-    "metadata.name": "--name",
-    "metadata.namespace": "--namespace",
-    "resource.instanceType": "--instance-type",
-    "backend": "--backend",
-    "dry_run": "--dry-run",
-    "tuning.preset.presetOptions.modelAccessSecret": "--model-access-secret",
-    "placement.image": "--image",
-    "placement.gpus": "--gpus",
-    "placement.queue": "--queue",
-    "placement.priority_class": "--priority-class",
-    "placement.pod_template": "--pod-template",
-}
-"""Paths of the spec's problems -> the option behind each. What stands below a path counts as the path."""
 _COLUMNS: Final = ("messages_column", "prompt_column", "completion_column", "text_column")
 _DEFAULTS: Final = ("method", "namespace", "backend", "instance_type", "output", "push_secret")
 """Options whose default `%config KaitoMagics` holds (and `preset`, which has a message of its own)."""
@@ -65,6 +45,8 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
     if arguments.get("yaml"):
         from .texts import YamlText
 
+        for told in mended(plan.fixes):
+            magics.say(told)
         return YamlText(plan.to_yaml())
     if arguments.get("preview"):
         return _looked(plan)
@@ -74,12 +56,12 @@ def tune(magics: KaitoMagics, line: str, cell: str | None, namespace: Mapping[st
     if arguments.get("dry_run") == "server":
         rehearsed = _with_options(plan.rehearse)
         for problem in rehearsed.problems[len(plan.problems) :]:
-            magics.say(f"{problem.severity}: {_renamed(problem)}")
+            magics.say(f"{problem.severity}: {renamed(problem)}")
         magics.say(f"accepted by {rehearsed.accepted_by}; nothing was started.")
         return rehearsed
     if arguments.get("dry_run"):
         for problem in _against(plan):
-            magics.say(f"{problem.severity}: {_renamed(problem)}")
+            magics.say(f"{problem.severity}: {renamed(problem)}")
         _preview(plan)
         _size(magics, plan)
         return plan
@@ -95,26 +77,26 @@ def _plan(magics: KaitoMagics, arguments: Arguments, cell: str | None, namespace
     """The checked plan, or all problems at once."""
     from ..run import tune as make
 
-    said = [*arguments.problems, *_twice(arguments)]
-    config = _configuration(arguments, cell, said)
+    said = [*arguments.problems, *twice(arguments)]
+    config = given_configuration(arguments, cell, said)
     dataset, of_data = _dataset(arguments, namespace)
     plan = None
     try:
-        plan = make(dataset, config=config, dry_run=True, **_options(magics, arguments, said))
+        plan = make(dataset, config=config, dry_run=True, **given_options(magics, arguments, said))
     except InputError as error:
         told = error.problems
         if of_data:  # why there is no data has been said
             told = tuple(p for p in told if p.path != "data")
         if any(p.path == "--preset" for p in said):
-            told = tuple(p for p in told if p.path != _PRESET or arguments.get("preset"))
+            told = tuple(p for p in told if p.path != PRESET or arguments.get("preset"))
         said += told
     if plan is not None and not said and not of_data:
         return plan
     kind = InputError if said and of_data else DatasetError if of_data else SpecError
-    raise kind([*(_as_typed(p, arguments, magics) for p in said), *of_data])
+    raise kind([*(_as_typed(p, arguments, magics) for p in said), *of_data], "" if arguments.get("fix") else hint(said))
 
 
-def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
+def given_options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
     """What `kaito_jupyter.tune` takes besides the data and the configuration: the line, else `%config KaitoMagics`."""
     options = {name: arguments.get(name, magics.default(name)) for name in _DEFAULTS}
     if not str(options["output"] or "").startswith("image:"):
@@ -134,6 +116,7 @@ def _options(magics: KaitoMagics, arguments: Arguments, found: list[Problem]) ->
         "placement": _placement(arguments, found),
         "assignments": arguments.get("settings", []),
         "strict": bool(arguments.get("strict")),
+        "fix": bool(arguments.get("fix")),
         **{dest: value for dest, value in arguments.values.items() if "." in dest},
     }
 
@@ -167,7 +150,7 @@ def _placement(arguments: Arguments, found: list[Problem]) -> dict[str, Any]:
 def _dataset(arguments: Arguments, namespace: Mapping[str, Any]) -> tuple[Any, list[Problem]]:
     """The data of the DF word, read and checked; None without such a word, or when something is wrong."""
     word = arguments.words.get("data")
-    columns = {name: arguments.get(name) for name in _COLUMNS}
+    columns = given_columns(arguments)
     if word is None:
         return None, []
     data, name, problems = find(word, namespace)
@@ -183,7 +166,12 @@ def _dataset(arguments: Arguments, namespace: Mapping[str, Any]) -> tuple[Any, l
         return None, list(error.problems)
 
 
-def _configuration(arguments: Arguments, cell: str | None, found: list[Problem]) -> list[Any]:
+def given_columns(arguments: Arguments) -> dict[str, str | None]:
+    """The data's columns that the line names."""
+    return {name: arguments.get(name) for name in _COLUMNS}
+
+
+def given_configuration(arguments: Arguments, cell: str | None, found: list[Problem]) -> list[Any]:
     """The file's sections, then the body's: the later wins."""
     from ..run.config_maps import PREFIX
     from ..spec import read_config
@@ -205,7 +193,7 @@ def _configuration(arguments: Arguments, cell: str | None, found: list[Problem])
     return config
 
 
-def _twice(arguments: Arguments) -> Iterator[Problem]:
+def twice(arguments: Arguments) -> Iterator[Problem]:
     """A field that is set by two words of the line."""
     from ..spec import find_option
 
@@ -221,18 +209,18 @@ def _twice(arguments: Arguments) -> Iterator[Problem]:
 
 def _as_typed(problem: Problem, arguments: Arguments, magics: KaitoMagics) -> Problem:
     """The problem under the option that was typed, where its path is the spec's word for it."""
-    if problem.path == _PRESET and not arguments.get("preset", magics.preset):
+    if problem.path == PRESET and not arguments.get("preset", magics.preset):
         return Problem("--preset", "it is not said which model to train.", problem.remedy)
     if problem.path == "data":
         return Problem(
             "DF", problem.message, "Give a DataFrame's name or a quoted path, or name with --input where it is."
         )
     flag = arguments.flags.get(problem.path)
-    return replace(problem, path=flag) if flag else _renamed(problem)
+    return replace(problem, path=flag) if flag else renamed(problem)
 
 
 def _told(plan: Plan) -> Iterator[str]:
-    """What will happen in one line, then what was chosen and what to mind, a line each."""
+    """What will happen in one line, then what was mended, what was chosen and what to mind, a line each."""
     where = "on this machine" if plan.target == "local" else f"backend {plan.target}"
     if why := plan.why.rstrip("."):
         where = f"{where} ({why[0].lower()}{why[1:]})"
@@ -248,7 +236,10 @@ def _told(plan: Plan) -> Iterator[str]:
     if plan.route is not None:
         yield plan.route.note
     yield from (plan.dataset.notes if plan.dataset else ())
+    yield from mended(plan.fixes)
     yield from (f"{p.severity}: {p}" for p in plan.problems)
+    if offer := hint(plan.problems):
+        yield offer
 
 
 def _looked(plan: Plan) -> Lookahead:
@@ -299,7 +290,7 @@ def _with_options(ask: Callable[[], T]) -> T:
     try:
         return ask()
     except SpecError as error:
-        raise SpecError([_renamed(p) for p in error.problems]) from error
+        raise SpecError([renamed(p) for p in error.problems]) from error
 
 
 def _differs(magics: KaitoMagics, plan: Plan) -> None:
@@ -319,12 +310,6 @@ def _differs(magics: KaitoMagics, plan: Plan) -> None:
 
     magics.say(f"{plan.spec.name} is there already. What differs:")
     display(difference)
-
-
-def _renamed(problem: Problem) -> Problem:
-    """The problem under the option behind its path, if there is one."""
-    parent = next((path for path in TYPED if problem.path.startswith((f"{path}.", f"{path}["))), "")
-    return replace(problem, path=TYPED.get(problem.path) or TYPED.get(parent) or problem.path)
 
 
 def _wait(magics: KaitoMagics, run: Run) -> None:

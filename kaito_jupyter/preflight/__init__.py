@@ -9,7 +9,7 @@
     show        that value as a line, a text, and HTML
 """
 
-from .estimating import Estimate, estimate, problems
+from .estimating import Estimate, estimate
 from .memory import Load, Memory, memory
 
-__all__ = ["Estimate", "Load", "Memory", "estimate", "memory", "problems"]
+__all__ = ["Estimate", "Load", "Memory", "estimate", "memory"]

@@ -193,12 +193,6 @@ def estimate(
     )
 
 
-def problems(spec: TuningSpec, target: Target, rows: int | None = None) -> list[Problem]:
-    """What is known to be too large for where it goes. For a spec without errors."""
-    found = estimate(spec, rows, target=target)
-    return list(found.problems()) if found is not None else []
-
-
 def _part(batch: int, most: int) -> int:
     """The largest part of a batch that divides it evenly and has up to that many rows; 0 when there is none."""
     return next((n for n in range(min(most, batch - 1), 0, -1) if batch % n == 0), 0)
@@ -209,4 +203,4 @@ def gib(count: float) -> str:
     return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / 2**20:,.0f} MiB"
 
 
-__all__ = ["Estimate", "estimate", "gib", "problems"]
+__all__ = ["Estimate", "estimate", "gib"]

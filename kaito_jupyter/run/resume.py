@@ -84,7 +84,7 @@ def start_again(
     for left in reversed(range(ANOTHER_NAME)):
         taken = [ref.name for ref in place.runs() if ref.namespace == run.namespace]
         new = replace(spec, name=name or next_name(run.name, run.spec, taken), annotations=notes)
-        problems = [*new.problems(target), *place.problems(new)]
+        problems = [*new.check(target, rows=rows, dataset=dataset), *place.problems(new)]
         if errors := [p for p in problems if p.severity == "error"]:
             raise SpecError(errors)
         if target == "local":

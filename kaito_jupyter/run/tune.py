@@ -15,8 +15,17 @@ from ..dataset import Dataset
 from ..errors import BackendError, DatasetError, InputError, SpecError
 from ..preflight import Estimate
 from ..preflight import estimate as estimated
-from ..preflight import problems as too_large
-from ..spec import DataDestination, DataSource, Difference, Placement, Target, TuningSpec, build_spec
+from ..spec import (
+    DataDestination,
+    DataSource,
+    Difference,
+    Findings,
+    Mended,
+    Placement,
+    Target,
+    TuningSpec,
+    gather_spec,
+)
 from .config_maps import fetched
 from .run import Run
 
@@ -48,6 +57,10 @@ class Plan:
     """Why it goes there, as a sentence."""
     route: Route | None = None
     """How the data gets there; None where it stays or is there already."""
+    seen: Lookahead | None = None
+    """What the model will see of the first rows; None where the data is elsewhere, or could not be looked at."""
+    fixes: tuple[Mended, ...] = ()
+    """What `fix` has changed in the spec, and why."""
     accepted_by: str = ""
     """The server that took its objects for a trial (`rehearse`), without keeping them."""
 
@@ -70,12 +83,7 @@ class Plan:
 
     def glance(self) -> str:
         """The same of the first rows, as one sentence; nothing when the data is elsewhere, or cannot be looked at."""
-        from ..lookahead import glance
-
-        try:
-            return glance(self.dataset, self.spec, self.target).line if self.dataset is not None else ""
-        except Exception:  # noqa: BLE001 (a look at it must not stop a start; whoever starts it is told what is wrong)
-            return ""
+        return self.seen.line if self.seen is not None else ""
 
     def estimate(
         self, *, seconds_per_step: float | None = None, price_per_hour: float | None = None
@@ -161,6 +169,7 @@ def tune(
     assignments: Sequence[str] = (),
     wait: bool = False,
     strict: bool = False,
+    fix: bool = False,
     dry_run: bool | Literal["client", "server"] = False,
     on_progress: Callable[[str], None] | None = None,
     **options: Any,
@@ -176,23 +185,25 @@ def tune(
     by field (`learning_rate=1e-4`), by shortcut (`epochs=1`), or as `assignments=["LoraConfig.r=16"]`. `placement` says how
     our own Job stands on its cluster (`Placement`'s fields: image, gpus, queue, …); `context` which cluster that is.
 
-    With `wait` it returns when the run has ended. With `strict` warnings are errors. With `dry_run` nothing is started
+    With `wait` it returns when the run has ended. With `strict` warnings are errors. With `fix` the fixes of all
+    errors and warnings that have one are made first (`TuningSpec.mended`; `plan.fixes` tells). With `dry_run` nothing is started
     and the `Plan` comes back; with `dry_run="server"` the cluster's server has taken its objects for a trial.
     Raises `DatasetError`, `SpecError` or, when both are at fault, `InputError`, with all problems.
     """
     found: list[Problem] = []
     place, target, why = _place(found, backend, context, namespace, dry_run=dry_run not in (False, "server"))
     namespace = namespace or getattr(getattr(place, "client", None), "namespace", None)
-    spec = _collect(
+    spec, wrong = _collect(
         found,
-        lambda: build_spec(
+        lambda: gather_spec(
             preset=str(preset), method=method, name=name, namespace=namespace, input=input, output=output,
             pull_secret=pull_secret, push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
-            model_access_secret=model_access_secret, placement=placement, config=fetched(config, place, namespace), assignments=assignments, options=options,
-            target=target,
+            model_access_secret=model_access_secret, placement=placement, config=fetched(config, place, namespace),
+            assignments=assignments, options=options,
         ),
-        None,
+        (None, []),
     )  # fmt: skip
+    found += wrong
     bad_spec = bool(found)
     if data is None and spec is not None and spec.input.delivered and spec.input.path:
         data = Path(spec.input.path).expanduser()
@@ -216,25 +227,26 @@ def tune(
         message = "there is no data."
         remedy = "Give a DataFrame or a file, or name with `input` where the data is."
         found.append(Problem("data", message, remedy))
+    findings = Findings()
+    fixes: tuple[Mended, ...] = ()
+    if spec is not None and fix:
+        spec, fixes, findings = spec.mended(target, dataset=dataset)
+    elif spec is not None:
+        findings = spec.check(target, dataset=dataset)
+    bad_spec |= bool(findings.errors)
     way = None
-    if dataset is not None and spec is not None and target != "local":
+    if dataset is not None and spec is not None and not bad_spec and target != "local":
         from ..delivery import route
 
         way = _collect(found, lambda: route(dataset, spec), None)
         bad_spec |= way is None
-    if place is not None and spec is not None and not dry_run:
+    if place is not None and spec is not None and not bad_spec and not dry_run:
         stands = place.problems(spec)
         found += stands
         bad_spec |= any(p.severity == "error" for p in stands)
-    if spec is not None:
-        found += (size := too_large(spec, target, dataset.rows if dataset else None))
-        bad_spec |= any(p.severity == "error" for p in size)
-    told = [
-        *(p for p in (spec.problems(target) if spec else ()) if p not in found),
-        *(dataset.warnings if dataset else ()),
-    ]
-    milder = [p for p in (*told, *found) if p.severity != "error"]
-    errors = [p for p in found if p.severity == "error"]
+    told = dict.fromkeys([*findings, *(dataset.warnings if dataset else ()), *found])  # a finding is told once
+    milder = [p for p in told if p.severity != "error"]
+    errors = [p for p in dict.fromkeys([*found, *findings]) if p.severity == "error"]
     if strict:
         errors += [p for p in milder if p.severity == "warning"]
     if errors or spec is None:
@@ -245,7 +257,7 @@ def tune(
     limited = isinstance(limit, int) and limit > 0  # then the number of rows does not matter
     rows = dataset.rows if dataset else 0 if limited else None
     steps = None if rows is None else spec.total_steps(rows, target=target)
-    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, way)
+    plan = Plan(spec, dataset, target, steps, tuple(milder), backend, context, why, way, findings.seen, fixes)
     if dry_run == "server":
         return plan.rehearse()
     if dry_run or place is None:

@@ -19,7 +19,7 @@
     text        YAML, read and written
 """
 
-from .build import build_spec, read_config
+from .build import build_spec, gather_spec, read_config
 from .defaults import Default
 from .difference import Difference
 from .findings import Findings
@@ -43,6 +43,7 @@ __all__ = [
     "TuningSpec",
     "build_spec",
     "find_option",
+    "gather_spec",
     "parse_destination",
     "parse_source",
     "read_config",

@@ -46,6 +46,39 @@ def build_spec(
 ) -> TuningSpec:
     """A spec that can run on `target`. Raises `SpecError` with all errors, the configuration's and the options' included.
 
+    All is taken as `gather_spec` takes it.
+    """
+    spec, found = gather_spec(
+        preset=preset, method=method, name=name, namespace=namespace, input=input, output=output,
+        pull_secret=pull_secret, push_secret=push_secret, instance_type=instance_type, label_selector=label_selector,
+        model_access_secret=model_access_secret, placement=placement, config=config, options=options, assignments=assignments,
+    )  # fmt: skip
+    found += [p for p in spec.problems(target) if p.severity == "error"]
+    if found:
+        raise SpecError(found)
+    return spec
+
+
+def gather_spec(
+    *,
+    preset: str | Path,
+    method: str = "lora",
+    name: str | None = None,
+    namespace: str | None = None,
+    input: str | Path | DataSource | None = None,
+    output: str | Path | DataDestination | None = None,
+    pull_secret: str | None = None,
+    push_secret: str | None = None,
+    instance_type: str | None = None,
+    label_selector: Mapping[str, Any] | None = None,
+    model_access_secret: str | None = None,
+    placement: Placement | Mapping[str, Any] | None = None,
+    config: ConfigLike | Sequence[ConfigLike] | None = None,
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> tuple[TuningSpec, list[Problem]]:
+    """What was given as a spec, right or wrong (`spec.check` tells), and what no spec can hold. Raises nothing.
+
     Later wins: `config` (a later one over an earlier one), then `options` (`Section.field`, the bare name of a field,
     or a shortcut such as `epochs`), then `assignments` (`Section.field=value`, as `--set` takes them). Values that come
     as text are read as YAML and turned into the field's type where nothing is lost.
@@ -84,10 +117,7 @@ def build_spec(
         config=merged,
         placement=placed,
     )
-    found += [*wrong, *(p for p in spec.problems(target) if p.severity == "error")]
-    if found:
-        raise SpecError(found)
-    return spec
+    return spec, [*found, *wrong]
 
 
 def read_config(given: ConfigLike, path: str = "config") -> Sections:

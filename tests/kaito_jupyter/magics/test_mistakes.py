@@ -33,7 +33,7 @@ def message(shell: InteractiveShell, cell: str) -> str:
             "df --preset phi-4-mini",
             (
                 '--preset: "phi-4-mini" is no preset, no Hugging Face id and no folder. '
-                'Did you mean "phi-4-mini-instruct"?'
+                'Did you mean "phi-4-mini-instruct"?\n--fix mends it: --preset "phi-4-mini-instruct".'
             ),
         ),
         ("df --preset a/b --preset a/c", '--preset: given twice, "a/b" and "a/c". Keep one of them.'),

@@ -104,6 +104,11 @@ def test_a_template_that_fails_leaves_the_check_standing(model: Path) -> None:
     found = broken.check("local", dataset=talks(ANSWER))
     assert [p.severity for p in found] in (["error"], ["note"])
     assert all(p.remedy for p in found)
+    unreadable = talks(ANSWER)
+    object.__setattr__(unreadable, "_source", None)
+    object.__setattr__(unreadable, "_head", ())
+    (note,) = spec_of(model).check("local", dataset=unreadable)
+    assert (note.severity, note.path) == ("note", "data")
 
 
 def test_findings_are_grouped_by_path_the_worst_first(model: Path) -> None:
