@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .archive import Archive, archive
+from .entry import Entry
 from .file import HistoryError
 
 
@@ -42,13 +43,20 @@ def speeds(
     except HistoryError:
         return []
     found = [
-        Speed(e.name, e.ended, e.tokens_per_second, e.seconds_per_step, e.devices, e.device, e.rows)
+        Speed(e.name, e.ended, rate, e.seconds_per_step, e.devices, e.device, e.rows)
         for e in entries
-        if e.tokens_per_second
+        if (rate := _rate(e))
         and (e.preset, e.method, e.instance_type) == (preset, method, instance_type)
         and backend in (None, e.backend)
     ]
     return sorted(found, key=lambda speed: speed.ended or 0.0, reverse=True)
+
+
+def _rate(entry: Entry) -> float | None:
+    """Tokens a second: told, or by steps and tokens, where a log (KAITO's trainer's) tells of those alone."""
+    if entry.tokens_per_second or not (entry.tokens and entry.steps and entry.seconds_per_step):
+        return entry.tokens_per_second
+    return entry.tokens / entry.steps / entry.seconds_per_step
 
 
 __all__ = ["Speed", "speeds"]

@@ -75,6 +75,11 @@ class Lookahead:
         return problems(self)
 
     @property
+    def mean(self) -> float | None:
+        """Tokens of a row on average, as far as the model sees them; None when no row is trained on."""
+        return self.figures.kept / self.figures.left if self.figures.left else None
+
+    @property
     def line(self) -> str:
         """All in one line."""
         from .text import line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kaito_trainer.contract import Problem, Severity
 
@@ -12,7 +12,10 @@ from ..presets import SKUS, Shape, Sku
 from ..spec import Target, TuningSpec
 from .lookup import shape_of
 from .memory import FOUR_BITS, GIB, Load, Memory, adapted, largest, longest, memory
-from .settings import Device, device, load, of_one
+from .settings import HERE, Device, device, load, of_one
+
+if TYPE_CHECKING:
+    from ..history import Speed
 
 USABLE: Final = 0.95
 """Share of a device's memory that a step may take before it is said not to fit: what is left is the error of the estimate."""
@@ -38,7 +41,12 @@ class Estimate:
     """Batches that a step adds up."""
     steps: int | None = None
     """Optimiser steps, when the number of rows is known."""
+    tokens: float | None = None
+    """Tokens of the whole run, when it is known how many a row has."""
     seconds_per_step: float | None = None
+    """Of the run's own steps; they go before an earlier run's speed."""
+    earlier: Speed | None = None
+    """The run from whose speed the hours are taken."""
     price_per_hour: float | None = None
     """Of the node, in whatever money the user counts."""
 
@@ -82,10 +90,22 @@ class Estimate:
 
     @property
     def hours(self) -> float | None:
-        """Of training, once it is known how long a step takes."""
-        if self.steps is None or self.seconds_per_step is None:
-            return None
-        return self.steps * self.seconds_per_step / 3600
+        """Of training, without evaluations: by the run's own steps, else by an earlier run's tokens a second."""
+        if self.steps is not None and self.seconds_per_step is not None:
+            return self.steps * self.seconds_per_step / 3600
+        if self.tokens is not None and self.earlier is not None:
+            return self.tokens / self.earlier.tokens_per_second / 3600
+        return None
+
+    @property
+    def measured(self) -> str:
+        """Where the hours are from, in words; empty when there are none."""
+        if self.hours is None:
+            return ""
+        if self.seconds_per_step is not None or self.earlier is None:
+            return f"at {self.seconds_per_step:,.3g} s a step"
+        where = f"on the same {self.device.name}" if self.load.gpu and not self.device.here else f"on {HERE}"
+        return f"as measured in run {self.earlier.name} {where} ({self.earlier.tokens_per_second:,.0f} tokens/s)"
 
     @property
     def price(self) -> float | None:
@@ -97,16 +117,17 @@ class Estimate:
         have = self.device.memory
         if have is None or self.fits is not False:
             return
-        path = "resource.instanceType" if self.load.gpu else "memory"
+        node = self.load.gpu and not self.device.here
+        path = "resource.instanceType" if node else "memory"
         severity: Severity = "warning"
         whole = have * self.device.count
         if self.memory.weights > whole:
             weights = gib(self.memory.weights)
-            what = f"the model's weights alone take {weights}, and {self.device.name} has {gib(whole)}."
+            what = f"the model's weights alone take {weights}, and {self.device.shown} has {gib(whole)}."
             # A machine of one's own may have swap space, and other plans.
-            severity = "error" if self.load.gpu else "warning"
+            severity = "error" if node else "warning"
         else:
-            one = f"a GPU of {self.device.name}" if self.load.gpu else self.device.name
+            one = f"a GPU of {self.device.name}" if node else self.device.shown
             what = f"a training step takes about {gib(self.memory.total)}, and {one} has {gib(have)}."
         ways = [*self._ways()] or [("take a smaller model", ())]
         text = ", or ".join(way for way, _ in ways)
@@ -132,8 +153,9 @@ class Estimate:
         if not found and (tokens := longest(self.shape, step, room)) >= SHORTEST:
             yield f"set max_length: {tokens}", (("TrainingArguments.max_length", tokens),)
         if (sku := self.smallest_sku) is not None and sku.name != self.device.name:
-            take = "take" if self.load.gpu else "train on a cluster with"
-            change = (("resource.instanceType", sku.name),) if self.load.gpu else ()
+            node = self.load.gpu and not self.device.here
+            take = "take" if node else "train on a cluster with"
+            change = (("resource.instanceType", sku.name),) if node else ()
             yield f"{take} {sku.name} ({sku.gpu}, {sku.memory_gib // sku.gpus} GiB a GPU)", change
 
     def short(self) -> str:
@@ -158,15 +180,17 @@ def estimate(
     rows: int | None = None,
     *,
     target: Target | None = None,
+    tokens: float | None = None,
     seconds_per_step: float | None = None,
     price_per_hour: float | None = None,
 ) -> Estimate | None:
     """What a spec takes of a GPU's memory, and how long; None for a model whose numbers nothing here knows.
 
     `rows`: of the data, for the number of steps. `target`: where it is to run; by default KAITO when the spec names a GPU
-    node, this machine when it does not. `seconds_per_step`: from the first steps or an earlier run, for the hours;
-    `price_per_hour` of the node, for the price. Asks nobody: a model is known when it is bundled, a folder, or in
-    Hugging Face's cache.
+    node, this machine when it does not. `tokens`: of a row on average, after the cut (`preview` counts them): then the hours
+    are those of the latest run in the user's history with the same model, method and node, scaled by the tokens.
+    `seconds_per_step`: from the first steps, for the hours instead; `price_per_hour` of the node, for the price. Asks
+    nobody: a model is known when it is bundled, a folder, or in Hugging Face's cache.
     """
     found = shape_of(spec.preset)
     if found is None:
@@ -178,6 +202,11 @@ def estimate(
     steps, added = None, spec.config.TrainingArguments.gradient_accumulation_steps
     if rows is not None or (spec.config.TrainingArguments.max_steps or 0) > 0:
         steps = spec.total_steps(rows or 0, target=target)
+    whole, before = None, None
+    if tokens is not None and steps is not None and seconds_per_step is None:
+        from .pace import earlier, tokens_of  # brings SQLite, which a check without data does without
+
+        whole, before = tokens_of(spec, target, rows, tokens, steps), earlier(spec, target)
     return Estimate(
         preset=spec.preset,
         method=spec.method,
@@ -188,6 +217,8 @@ def estimate(
         device=device(spec, target),
         accumulation=added if isinstance(added, int) and added > 0 else 1,
         steps=steps,
+        tokens=whole,
+        earlier=before,
         seconds_per_step=seconds_per_step,
         price_per_hour=price_per_hour,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,10 @@ PARTS: Final = {
 """Layers that some models hold fused -> the fused layer's name."""
 BILLION: Final = 1_000_000_000
 """Parameters from which on our trainer computes activations twice on a GPU (`kaito_trainer.defaults.SMALL`)."""
+HERE: Final = "this machine"
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+PATIENCE: Final = 10.0
+"""Seconds in which NVIDIA's tool must have answered: it takes two where no other program holds the driver."""
 LENGTH: Final = 1024
 """TRL's `max_length` where nobody sets one."""
 
@@ -32,10 +37,20 @@ class Device:
     name: str
     """A GPU node's size, or what stands for it."""
     gpu: str
-    """The GPU's model; empty on a CPU."""
+    """The GPU's model; empty on a CPU, `GPU` when it is not known."""
     count: int
     memory: int | None
     """Bytes of one GPU (or of the machine, on a CPU); None when it is unknown."""
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the notebook's own machine: it cannot be exchanged by a word in the spec."""
+        return self.name == HERE
+
+    @property
+    def shown(self) -> str:
+        """For the middle of a sentence."""
+        return f"{self.name}'s {self.gpu}" if self.here and self.gpu else self.name
 
 
 def load(spec: TuningSpec, target: Target, shape: Shape, rows: int | None) -> Load:
@@ -67,7 +82,10 @@ def load(spec: TuningSpec, target: Target, shape: Shape, rows: int | None) -> Lo
 def device(spec: TuningSpec, target: Target) -> Device:
     """What the spec runs on, as far as it can be known from here."""
     if target == "local":
-        return Device("this machine", "", 1, None if on_gpu(spec, target) else machine_memory())
+        if not on_gpu(spec, target):
+            return Device(HERE, "", 1, machine_memory())
+        name, memory = machine_gpu(os.environ.get(VISIBLE))
+        return Device(HERE, name, 1, memory)
     if not on_gpu(spec, target):
         return Device("a pod without GPUs", "", 1, None)
     sku = SKUS.get(spec.resource.instance_type or "")
@@ -79,13 +97,31 @@ def device(spec: TuningSpec, target: Target) -> Device:
 def on_gpu(spec: TuningSpec, target: Target) -> bool:
     """Whether it will run on a GPU. On this machine: whether NVIDIA's driver is there and the spec leaves it the choice."""
     if target == "local":
-        return spec.config.TrainingArguments.use_cpu is not True and Path("/dev/nvidia0").exists()
+        hidden = os.environ.get(VISIBLE) in ("", "-1")
+        return spec.config.TrainingArguments.use_cpu is not True and not hidden and Path("/dev/nvidia0").exists()
     return not (target == "job" and spec.placement.gpus == 0)
 
 
 def of_one(sku: Sku) -> int:
     """Bytes of one of the node's GPUs."""
     return int(sku.memory_gib / sku.gpus * GIB)
+
+
+@cache
+def machine_gpu(visible: str | None) -> tuple[str, int | None]:
+    """Name and bytes of the GPU that a run on this machine takes, by NVIDIA's own tool: torch is not here to be asked.
+
+    `visible`: CUDA's list of GPUs, of which the first one counts. Without the tool's word the memory is unknown.
+    """
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    if visible:
+        command.append(f"--id={visible.split(',')[0].strip()}")
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+        name, _, mebibytes = told.splitlines()[0].rpartition(",")
+        return name.strip(), int(mebibytes) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return "GPU", None
 
 
 def machine_memory() -> int:

@@ -25,13 +25,14 @@ def line(e: Estimate) -> str:
     """`memory: about 5.6 GiB of 24.0 GiB on each GPU; …`"""
     total, have = gib(e.memory.total), e.device.memory
     on = "on each GPU" if e.load.gpu and e.device.count > 1 else "on the GPU" if e.load.gpu else "on this machine's CPU"
+    time = f" {_hours(e)}." if e.hours is not None else ""
     if have is None:
         smallest = e.smallest_sku
         fits = f"; the smallest GPU node that fits is {smallest.name}" if smallest and e.load.gpu else ""
-        return f"memory: about {total} {on}{fits}."
+        return f"memory: about {total} {on}{fits}.{time}"
     batch = e.largest_batch
     more = f"a batch of up to {batch} fits" if batch else "not even one row fits"
-    return f"memory: about {total} of {gib(have)} {on}; {more}."
+    return f"memory: about {total} of {gib(have)} {on}; {more}.{time}"
 
 
 def text(e: Estimate) -> str:
@@ -84,8 +85,8 @@ def _head(e: Estimate) -> str:
 
 def _of(e: Estimate) -> str:
     if e.device.memory is None:
-        return f"about {gib(e.memory.total)}; the memory of {e.device.name} is not known"
-    one = f"one {e.device.gpu} of {e.device.name}" if e.load.gpu else e.device.name
+        return f"about {gib(e.memory.total)}; the memory of {e.device.shown} is not known"
+    one = f"one {e.device.gpu} of {e.device.name}" if e.load.gpu and not e.device.here else e.device.shown
     return f"about {gib(e.memory.total)} of the {gib(e.device.memory)} that {one} has"
 
 
@@ -100,11 +101,17 @@ def _notes(e: Estimate) -> list[str]:
         size = f"{sku.name} ({sku.gpus} × {sku.gpu}, {sku.memory_gib} GiB)" if sku else "none that KAITO knows"
         notes.append(f"The smallest GPU node that fits: {size}.")
     if e.steps is not None:
-        time = "" if e.hours is None else f", {_time(e.hours)}"
-        price = "" if e.price is None else f", {e.price:,.2f} at {e.price_per_hour:g} an hour"
-        notes.append(f"{e.steps:,} steps{time}{price}.")
+        later = ""
+        if e.hours is None and e.seconds_per_step is None:
+            later = " Hours are told after the first steps, or when a run of this model, method and node has ended."
+        notes.append(f"{e.steps:,} steps{f', {_hours(e)}' if e.hours is not None else ''}.{later}")
     notes.append(f"By a formula, checked on a CPU and on no GPU; the model's numbers are from {e.source}.")
     return notes
+
+
+def _hours(e: Estimate) -> str:
+    price = "" if e.price is None else f", {e.price:,.2f} at {e.price_per_hour:g} an hour"
+    return f"{_time(e.hours or 0)}{price}, {e.measured}"
 
 
 def _time(hours: float) -> str:

@@ -90,7 +90,12 @@ class Plan:
     ) -> Estimate | None:
         """What it takes of the GPU's memory, and of time and money (`kaito_jupyter.estimate`); None for an unknown model."""
         return estimated(
-            self.spec, self.rows, target=self.target, seconds_per_step=seconds_per_step, price_per_hour=price_per_hour
+            self.spec,
+            self.rows,
+            target=self.target,
+            tokens=self.seen.mean if self.seen is not None else None,
+            seconds_per_step=seconds_per_step,
+            price_per_hour=price_per_hour,
         )
 
     def submit(self, on_progress: Callable[[str], None] | None = None) -> Run:

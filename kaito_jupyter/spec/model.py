@@ -87,14 +87,17 @@ class TuningSpec:
         if not any(p.severity == "error" for p in found):
             from ..preflight import estimate
 
-            size = estimate(self, rows, target=target)
-            found += size.problems() if size is not None else []
+            refused: list[Problem] = []
             if seen is None and dataset is not None:
                 from ..lookahead import looked
 
                 seen, refused = looked(dataset, self, target)
-                found += refused
-            found += seen.problems if seen is not None else []
+            size = estimate(self, rows, target=target, tokens=seen.mean if seen is not None else None)
+            found += [
+                *(size.problems() if size is not None else ()),
+                *refused,
+                *(seen.problems if seen is not None else ()),
+            ]
         return Findings(found, strict=strict, seen=seen, size=size)
 
     def problems(self, target: Target = "local") -> list[Problem]:

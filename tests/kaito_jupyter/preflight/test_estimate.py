@@ -8,7 +8,7 @@ import pytest
 
 from kaito_jupyter import estimate
 from kaito_jupyter.chat import hub_cache
-from kaito_jupyter.preflight import problems, settings
+from kaito_jupyter.preflight import settings
 from kaito_jupyter.spec import ResourceSpec, TuningSpec
 from kaito_jupyter.spec.sources import parse_destination
 from kaito_trainer.contract import TrainingConfig
@@ -16,6 +16,11 @@ from kaito_trainer.contract import TrainingConfig
 A10, A100 = "Standard_NV36ads_A10_v5", "Standard_NC24ads_A100_v4"
 TINY = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 500,
         "intermediate_size": 128, "tie_word_embeddings": True}  # fmt: skip
+
+
+def problems(spec, target):
+    found = estimate(spec, target=target)
+    return list(found.problems()) if found else []
 
 
 def spec_of(preset="phi-4-mini-instruct", method="lora", sku=A100, **sections):
@@ -122,7 +127,7 @@ def test_the_hubs_cache_is_where_its_variables_say(monkeypatch, tmp_path):
 def test_hours_and_the_price_follow_from_a_steps_time():
     found = estimate(spec_of(), rows=1000, seconds_per_step=2.4, price_per_hour=3.5)
     assert (found.hours, found.price) == (2.0, 7.0)
-    assert "3,000 steps, about 2.0 hours, 7.00 at 3.5 an hour." in repr(found)
+    assert "3,000 steps, about 2.0 hours, 7.00 at 3.5 an hour, at 2.4 s a step." in repr(found)
     assert estimate(spec_of(), rows=1000, price_per_hour=3.5).price is None
     assert estimate(spec_of()).steps is None
 
@@ -158,3 +163,37 @@ def test_it_shows_as_a_bar_in_text_and_in_html():
     assert "<script" not in page
     odd = replace(found, preset="<img src=x onerror=alert(1)>")._repr_html_()
     assert "<img" not in odd
+
+
+def test_the_gpu_of_this_machine_is_asked_of_nvidias_tool(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\ncase "$3" in --id=1) echo "NVIDIA T4, 15360";; *) echo "NVIDIA A10, 23028";; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(settings, "on_gpu", lambda spec, target: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings.machine_gpu.cache_clear()
+    large = spec_of("phi-4", sku=None)
+    assert "that this machine's NVIDIA A10 has" in repr(estimate(large, target="local"))
+    (problem,) = problems(large, "local")
+    assert (problem.path, problem.severity) == ("memory", "warning")
+    assert str(problem).startswith(
+        "memory: the model's weights alone take 27.3 GiB, and this machine's NVIDIA A10 has 22.5 GiB."
+    )
+    assert problem.fix == (("tuning.method", "qlora"),)
+    assert f"train on a cluster with {A100}" in problem.remedy
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert estimate(large, target="local").device.memory == 15360 * 2**20
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    settings.machine_gpu.cache_clear()
+    assert estimate(large, target="local").device.memory is None
+    assert problems(large, "local") == []
+    settings.machine_gpu.cache_clear()
+
+
+def test_a_gpu_that_cuda_may_not_see_is_none(monkeypatch):
+    monkeypatch.setattr(settings.Path, "exists", lambda path: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not settings.on_gpu(spec_of(), "local")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert settings.on_gpu(spec_of(), "local")
