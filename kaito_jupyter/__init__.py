@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .checkup import doctor
     from .dataset import Dataset
     from .errors import BackendError, DatasetError, InputError, KaitoError, RunFailed, RunNotFound, SpecError
+    from .forms import form
     from .lookahead import preview
     from .panel import follow, show
     from .preflight import estimate
@@ -41,6 +42,7 @@ _HOMES = {
     "doctor": "checkup",
     "estimate": "preflight",
     "follow": "panel",
+    "form": "forms",
     "preview": "lookahead",
     "show": "panel",
     "Run": "run",
@@ -64,6 +66,7 @@ __all__ = [
     "doctor",
     "estimate",
     "follow",
+    "form",
     "preview",
     "runs",
     "show",

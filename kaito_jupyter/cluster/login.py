@@ -98,6 +98,19 @@ def _from_kubeconfig(files: str, context: str | None) -> Login:
     return Login(chosen["name"], (chosen.get("context") or {}).get("namespace") or "default", configuration)
 
 
+def context_names() -> tuple[str, ...]:
+    """Names of all contexts that a login can choose from; none where no kubeconfig can be read."""
+    files = os.environ.get("KUBECONFIG") or KUBECONFIG_DEFAULT
+    names: dict[str, None] = {}
+    for path in (Path(p).expanduser() for p in files.split(os.pathsep) if p):
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))["contexts"]
+            names |= {str(context["name"]): None for context in found}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            continue
+    return tuple(names)
+
+
 def _current(files: str) -> str | None:
     """Of several files the first that names a current context counts, as for kubectl; the package takes the last."""
     for path in files.split(os.pathsep):

@@ -2,11 +2,12 @@
 
 ::
 
-    kaito_magics  the two magics, with their docstrings        config      %config KaitoMagics
+    kaito_magics  the magics, with their docstrings            config      %config KaitoMagics
     tune          %kaito_tune: line and body -> tune()         completion  what Tab offers
     kaito         %kaito VERB                                  texts       YAML, logs and help as objects
     line          words, `{name}` and `$name`                  data        the DF word -> an object
     arguments     the options, and reading them                body        YAML bodies, files and --set
+    fill          %kaito_form: line -> form()
 
 Imported by `%load_ext`, so nothing here imports pandas, matplotlib, kubernetes, ipywidgets or the rooms that do, before a
 magic runs.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 _RUN: Final = "kaito_jupyter.run.run.Run"
+_FORM: Final = "kaito_jupyter.forms.face.Form"
 _MATCHER: Final = "kaito_jupyter"
 
 
@@ -29,8 +31,9 @@ def register(shell: Any) -> None:
     magics = KaitoMagics(shell=shell)
     shell.register_magics(magics)
     shell.events.register("pre_execute", magics.before_cell)
-    module, _, name = _RUN.rpartition(".")
-    shell.display_formatter.ipython_display_formatter.for_type_by_name(module, name, magics.display)
+    for shown in (_RUN, _FORM):
+        module, _, name = shown.rpartition(".")
+        shell.display_formatter.ipython_display_formatter.for_type_by_name(module, name, magics.display)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(completion.matcher(sources(magics)))
 
@@ -46,7 +49,8 @@ def unregister(shell: Any) -> None:
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     shell.events.unregister("pre_execute", magics.before_cell)
-    shell.display_formatter.ipython_display_formatter.pop(_RUN, None)
+    for shown in (_RUN, _FORM):
+        shell.display_formatter.ipython_display_formatter.pop(shown, None)
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers
         matchers[:] = [m for m in matchers if getattr(m, "matcher_identifier", "") != _MATCHER]

@@ -20,7 +20,7 @@ from kaito_trainer.contract.config import ALL_SECTIONS
 from .data import frames
 from .line import Word, split
 
-_LINE: Final = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%{1,2})(kaito_tune|kaito)(\s.*)$", re.DOTALL)
+_LINE: Final = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%{1,2})(kaito_tune|kaito_form|kaito)(\s.*)$", re.DOTALL)
 _INDENTED: Final = re.compile(r"^(\s*)([\w.]*)$")
 _FIELD: Final = re.compile(r"^\s+(\w+):\s*(\S*)$")
 
@@ -38,6 +38,7 @@ class Sources(NamedTuple):
     """Where the values come from that no table holds."""
 
     tune: MagicArgumentParser
+    form: MagicArgumentParser
     verbs: Mapping[str, MagicArgumentParser]
     namespace: Callable[[], Mapping[str, Any]]
     values: Mapping[str, Callable[[], Iterable[str]]]
@@ -74,6 +75,8 @@ def offer(before: str, above: list[str], sources: Sources) -> Offer | None:
         fragment = rest[words.pop().begin :]
     if match[2] == "kaito_tune":
         return _at_word(sources.tune, words, fragment, sources)
+    if match[2] == "kaito_form":
+        return _at_word(sources.form, words, fragment, sources)
     if not words:
         return Offer(fragment, tuple(sources.verbs), "keyword")
     parser = sources.verbs.get(words[0].text)

@@ -1,4 +1,4 @@
-"""The two magics. Each reads its line and makes one call of the public API; what they can do is in their docstrings."""
+"""The magics. Each reads its line and makes one call of the public API; what they can do is in their docstrings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
-from . import kaito, tune
-from .arguments import tune_arguments
+from . import fill, kaito, tune
+from .arguments import form_arguments, tune_arguments
 from .completion import Sources
 from .config import Defaults
 
@@ -21,12 +21,12 @@ def _documented(magic: Callable[..., Any]) -> Callable[..., Any]:
 
 @magics_class
 class KaitoMagics(Defaults):
-    """`%kaito_tune`, `%%kaito_tune` and `%kaito`, with their defaults."""
+    """`%kaito_tune`, `%%kaito_tune`, `%kaito_form` and `%kaito`, with their defaults."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
         self.shown: set[int] = set()
-        """Runs (by `id`) whose panel the cell that runs now has shown already."""
+        """Runs and forms (by `id`) that the cell that runs now has shown already."""
 
     @no_var_expand
     @needs_local_scope
@@ -65,6 +65,24 @@ class KaitoMagics(Defaults):
     @no_var_expand
     @needs_local_scope
     @line_magic
+    @form_arguments
+    def kaito_form(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Fill in by hand what %kaito_tune takes, checked while you write, and start it by a button.
+
+        Gives back the form, whose `.spec` and `.line` say what it holds:
+
+            %kaito_form df
+            %kaito_form
+            form = %kaito_form df --preset phi-4-mini-instruct --method qlora
+            %kaito_form --from support-bot
+
+        `--from` takes all values from a run that there is already. Options of %kaito_tune fill the fields to begin with.
+        """
+        return fill.fill(self, line, self._namespace(local_ns))
+
+    @no_var_expand
+    @needs_local_scope
+    @line_magic
     @_documented
     def kaito(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         return kaito.dispatch(self, line, self._namespace(local_ns))
@@ -75,14 +93,17 @@ class KaitoMagics(Defaults):
         return type(self.shell).__name__ == "TerminalInteractiveShell"
 
     def show(self, run: Any) -> None:
-        """Show a run's panel now; as the cell's last value it is not shown again."""
-        from .. import show  # the public name: faces don't know each other
+        """Show a run's panel, or a form, now; as the cell's last value it is not shown again."""
+        if callable(own := getattr(run, "show", None)):
+            own()
+        else:
+            from .. import show  # the public name: faces don't know each other
 
-        show(run)
+            show(run)
         self.shown.add(id(run))
 
     def display(self, run: Any) -> None:
-        """How IPython shows a run that is a cell's value."""
+        """How IPython shows a run or a form that is a cell's value."""
         if id(run) in self.shown:
             self.shown.discard(id(run))
         else:
@@ -105,9 +126,10 @@ def sources(magics: KaitoMagics) -> Sources:
     """Where completion finds what it offers."""
     return Sources(
         tune=KaitoMagics.kaito_tune.parser,
+        form=KaitoMagics.kaito_form.parser,
         verbs={name: verb.parser for name, verb in kaito.VERBS.items()},  # type: ignore[attr-defined]
         namespace=lambda: magics.shell.user_ns,
-        values={"preset": _presets, "instance_type": _skus, "name": _runs},
+        values={"preset": _presets, "instance_type": _skus, "name": _runs, "from_run": _runs},
     )
 
 

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .feed import Shown
 from .live import Panel
 from .text import follow, print_summary, terminal
@@ -20,11 +22,11 @@ _PANELS: dict[int, Panel] = {}
 """Panels by `id` of their run, which they keep alive: a run that is shown twice has one feed and one thread."""
 
 
-def show(run: Shown) -> None:
+def show(run: Shown, places: tuple[Any, Any] | None = None) -> None:
     """Show a run in the cell that runs now: live in a notebook, its state in some lines in a terminal.
 
     Returns at once. What is shown updates itself until the run has ended, and is then replaced by a picture and a text
-    that need no kernel.
+    that need no kernel. `places` are two display handles, one below the other, to show it there instead.
     """
     if terminal():
         print_summary(run)
@@ -32,4 +34,4 @@ def show(run: Shown) -> None:
     panel = _PANELS.get(id(run))
     if panel is None:
         panel = _PANELS[id(run)] = Panel(run)
-    panel.show()
+    panel.show(places)

@@ -64,8 +64,11 @@ class Panel:
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
-    def show(self) -> None:
-        """Display the run in the cell that runs now, live as long as the run is. Call it on the kernel's own thread."""
+    def show(self, there: tuple[Any, Any] | None = None) -> None:
+        """Display the run in the cell that runs now, live as long as the run is. Call it on the kernel's own thread.
+
+        With two display handles it goes where they are, and any thread may call it.
+        """
         from IPython.display import display
 
         if self.widget is None:
@@ -74,8 +77,13 @@ class Panel:
             self._finish()
         with self._placing:
             upper, lower = self._bundles()
-            places = [display(b.data, metadata=b.metadata, raw=True, display_id=True) for b in (upper, lower)]
-            self._places.append((places[0], places[1]))
+            if there is None:
+                places = [display(b.data, metadata=b.metadata, raw=True, display_id=True) for b in (upper, lower)]
+                there = (places[0], places[1])
+            else:
+                for handle, new in zip(there, (upper, lower), strict=True):
+                    handle.update(new.data, metadata=new.metadata, raw=True)
+            self._places.append(there)
         if not self._finished.is_set():
             self._start()
             if self._over():  # it ended while we were on the way, and told nobody here: who waits for it finds it shown

@@ -119,7 +119,7 @@ def registered(shell: InteractiveShell) -> list[object]:
             for f in shell.events.callbacks["pre_execute"]
             if type(getattr(f, "__self__", None)).__name__ == "KaitoMagics"
         ),
-        *(k for k in shell.display_formatter.ipython_display_formatter.deferred_printers if "Run" in k),
+        *(k for k in shell.display_formatter.ipython_display_formatter.deferred_printers if k[0].startswith("kaito")),
     ]
 
 
@@ -128,7 +128,7 @@ def test_loading_twice_is_the_same_as_once(shell: InteractiveShell) -> None:
     shell.run_line_magic("reload_ext", "kaito_jupyter")
     shell.extension_manager.loaded.clear()
     shell.run_line_magic("load_ext", "kaito_jupyter")
-    assert len(registered(shell)) == once == 7
+    assert len(registered(shell)) == once == 9
 
 
 def test_unloading_leaves_nothing(shell: InteractiveShell) -> None:
