@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constrain
 PYTEST_ARGS ?=
 IMAGE ?= kaito-trainer
 
-.PHONY: help demo lab test check bench bench-trainer chaos image fix clean setup setup-dev chromium
+.PHONY: help demo lab notebooks docs test check bench bench-trainer chaos image fix clean setup setup-dev chromium
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,13 @@ demo: setup ## fine-tune a small language model on this machine, from a DataFram
 
 lab: setup ## the same in JupyterLab, live
 	@$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+notebooks: setup-dev ## run the notebooks anew and keep their outputs, as people read them on GitHub
+	@$(BIN)/python notebooks/execute.py
+
+docs: setup-dev ## the documentation's site, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/docs/index.html"
 
 test: setup-dev chromium ## all tests
 	@$(BIN)/pytest $(PYTEST_ARGS)
@@ -67,7 +74,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml trainer/pyproject.toml constraints.tx
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	@$(PIP) --group test --group check
+	@$(PIP) --group test --group check --group docs
 	@touch $@
 
 chromium:
