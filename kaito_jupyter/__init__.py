@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .lookahead import preview
     from .panel import follow, show
     from .preflight import estimate
-    from .run import Run, runs, watch
+    from .run import Run, compare, runs, watch
     from .run.tune import tune
     from .spec import TuningSpec
 
@@ -39,6 +39,7 @@ _HOMES = {
     "RunFailed": "errors",
     "RunNotFound": "errors",
     "SpecError": "errors",
+    "compare": "run",
     "doctor": "checkup",
     "estimate": "preflight",
     "follow": "panel",
@@ -63,6 +64,7 @@ __all__ = [
     "RunNotFound",
     "SpecError",
     "TuningSpec",
+    "compare",
     "doctor",
     "estimate",
     "follow",

@@ -147,7 +147,12 @@ def shown(lines: Any) -> tuple[str, ...]:
 
 def plain(text: str) -> str:
     """Text that steers no terminal and holds nothing that looks like a credential."""
-    return SECRETS.sub(_blank, "".join(c if c.isprintable() else " " for c in text).strip())
+    return blanked("".join(c if c.isprintable() else " " for c in text).strip())
+
+
+def blanked(text: str) -> str:
+    """The text without what looks like a credential."""
+    return SECRETS.sub(_blank, text)
 
 
 def _blank(found: re.Match[str]) -> str:
@@ -161,4 +166,4 @@ def _value(value: Any) -> str:
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
-__all__ = ["WELL", "Change", "Diagnosis", "Fix", "plain", "shown"]
+__all__ = ["WELL", "Change", "Diagnosis", "Fix", "blanked", "plain", "shown"]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .text import alt_text, sparkline, summary
+from .text import alt_text, means, sparkline, summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..state import RunState
 
-__all__ = ["alt_text", "figure", "png", "sparkline", "summary"]
+__all__ = ["alt_text", "figure", "means", "png", "sparkline", "summary"]
 
 
 def figure(

@@ -111,7 +111,7 @@ class Chart:
             axes.plot(*held, **style, zorder=5, clip_on=False)
             drawn.append(("held out", style))
         axes.set_ylim(low, high)
-        _even_ticks(axes)
+        even_ticks(axes)
         first, last = self._span(axes, state, np.concatenate((x, held[0])))
         axes.set_xlim(first, last)
         axes.xaxis.set_major_formatter(_steps(last))
@@ -244,7 +244,7 @@ def _steps(last: float) -> FuncFormatter:
     return FuncFormatter(lambda value, _: f"{value / size:.4g}{unit if value else ''}")
 
 
-def _even_ticks(axes: Any) -> None:
+def even_ticks(axes: Any) -> None:
     """Label all ticks with as many decimals as their distance asks for."""
     low, high = axes.get_ylim()
     ticks = [tick for tick in axes.get_yticks().tolist() if low <= tick <= high]

@@ -23,24 +23,25 @@ _LOOKS: Final = 50
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     """A curve in one line of text, at most `width` characters; what is no number is left out."""
-    means = _means(values, width)
-    if not means:
+    points = means(values, width)
+    if not points:
         return ""
-    ordered = sorted(means)
+    ordered = sorted(points)
     low, high = ordered[0], ordered[-1 - len(ordered) // 25]  # a few spikes may leave the scale
     span = high - low
-    return "".join(BLOCKS[min(7, int(8 * (m - low) / span)) if span > 0 else 3] for m in means)
+    return "".join(BLOCKS[min(7, int(8 * (m - low) / span)) if span > 0 else 3] for m in points)
 
 
-def _means(values: Sequence[float], width: int) -> list[float]:
+def means(values: Sequence[float], width: int) -> list[float]:
+    """A curve in at most `width` points, each the mean of its stretch; what is no number is left out."""
     count = min(width, len(values))
-    means = []
+    found = []
     for i in range(count):
         begin, end = i * len(values) // count, (i + 1) * len(values) // count
         some = [v for v in values[begin : end : max(1, (end - begin) // _LOOKS)] if abs(v) < LARGEST]
         if some:
-            means.append(sum(some) / len(some))
-    return means
+            found.append(sum(some) / len(some))
+    return found
 
 
 def bar(share: float, width: int = WIDTH) -> str:

@@ -20,6 +20,7 @@ from ..errors import KaitoError, RunNotFound
 from ..hf_logs import Reader as LogReader
 from ..state import RunState, last_words
 from ..status import TERMINAL, Lines, RunRef, Status
+from .keeping import keep
 
 FIRST_RETRY: Final = 0.2
 LONGEST_RETRY: Final = 15.0
@@ -166,6 +167,7 @@ class Reader:
             if live and self._current.is_set():
                 self.stepped = time.time()
         if over:
+            self._keep_for_good()  # before anybody hears of the end: who waited for it finds it in the history
             self._current.set()
         self._tell()
         if over:  # after the views, so that who waited finds them complete: a headless notebook ends right then
@@ -173,6 +175,13 @@ class Reader:
             if seen:
                 self._keep()
         return not over
+
+    def _keep_for_good(self) -> None:
+        """Take the run into the history. Its last words are said: nothing of it changes any more, and no lock is needed."""
+        try:
+            keep(self._backend, self._ref, self.state)
+        except Exception:  # a backend out of reach, or a mistake of ours: who waits for the run must not suffer for it
+            log.debug("the run %s is not kept", self._ref.name, exc_info=True)
 
     def _keep(self) -> None:
         """Leave the last numbers with the run: a list of runs reads no logs. Who only found it ended leaves nothing."""

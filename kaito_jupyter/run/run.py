@@ -15,11 +15,14 @@ from kaito_trainer.contract import Problem, decode
 from ..backends.base import Backend
 from ..errors import RunNotFound
 from ..hf_logs import Reader as LogReader
+from ..history import Note, archive
+from ..history.entry import key_of
 from ..state import RunState, Series
 from ..status import RunRef
 from .adapter import Adapter
 from .answers import Answers
 from .reader import Reader
+from .remarks import said, words
 from .waiting import Patience, caller_awaits, raise_for
 
 if TYPE_CHECKING:
@@ -159,6 +162,39 @@ class Run:
         """
         found = self.backend.adapter(self.ref)
         return Adapter(found) if isinstance(found, Path) else found
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What people wrote about it, oldest first, each with its time."""
+        return archive().notes(self._key())
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags, sorted."""
+        return archive().tags(self._key())
+
+    def note(self, text: str) -> None:
+        """Write a line about it into the user's history, where it stays when the run is deleted. Raises `HistoryError`."""
+        archive().note(self._key(), said(text))
+
+    def tag(self, *tags: str, remove: Sequence[str] = ()) -> None:
+        """Give it tags (words without spaces), and take others away. Raises `SpecError` for one that is no tag."""
+        archive().tag(self._key(), words(tags), remove=remove)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the curve, with the held-out loss beside it, as CSV: a row a step. Gives back the file's path."""
+        from .export import csv
+
+        return csv(self, path)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write a page that tells all of it (curves, spec, data, figures, answers, events, adapter) and needs nothing else.
+
+        `path`: the file, default `NAME.html` in the current folder. It may be sent: it holds no secret and loads nothing.
+        """
+        from .export import report
+
+        return report(self, path)
 
     def plot(self, **options: Any) -> Figure:
         """The curve as a matplotlib Figure. Options: those of `plots.figure`, such as `dark` and `smooth`."""
@@ -309,6 +345,10 @@ class Run:
             if len(self.state.series):
                 bundle["image/png"] = base64.b64encode(plots.png(self.state, title=self.name)).decode("ascii")
         return bundle
+
+    def _key(self) -> str:
+        created = self.state.created
+        return key_of(self.ref, self.backend.status(self.ref).created if created is None else created)
 
     def _frame(self, series: Series) -> DataFrame:
         import numpy as np

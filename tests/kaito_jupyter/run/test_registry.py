@@ -37,7 +37,7 @@ def test_a_list_tells_how_each_run_stands_and_watches_none(start: Start, until: 
     assert [r.name for r in listed[1:]] == ["first"]
 
     text = repr(listed).splitlines()
-    assert text[0].split() == ["name", "state", "step", "loss", "age", "preset", "backend"]
+    assert text[0].split() == ["name", "state", "step", "loss", "curve", "left", "age", "preset", "backend"]
     assert text[1].split()[:2] == ["team/second", "Running"]
     assert text[2].split()[:3] == ["first", "Failed", "15/20"]
     assert repr(listed[1]).startswith("<first (local): failed")
