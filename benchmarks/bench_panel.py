@@ -44,7 +44,7 @@ def run_of(length):
         state.feed(row(step))
     return SimpleNamespace(
         name="bench", ref=RunRef("local", "bench", "default", "/tmp/bench"), spec=TuningSpec(preset="phi-4-mini-instruct", name="bench"),
-        state=state, lock=threading.RLock(), done=False, reading=True, trouble="", subscribe=lambda callback: lambda: None)
+        state=state, lock=threading.RLock(), done=False, reading=True, heard=None, trouble="", subscribe=lambda callback: lambda: None)
 
 def cpu_of(run, times, update):
     total = 0.0

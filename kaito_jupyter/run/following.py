@@ -17,15 +17,17 @@ PAUSE: Final = 2.0
 """Seconds until a backend that cannot be reached is asked again."""
 
 
-def following(backend: Backend, ref: RunRef, tail: int, *, events: bool) -> Iterator[str]:
+def following(
+    backend: Backend, ref: RunRef, tail: int, *, events: bool, stop: threading.Event | None = None
+) -> Iterator[str]:
     """The last `tail` lines, then those that come, until the run has ended. Without `events`, those meant for people.
 
-    A backend that is out of reach is waited for. Whoever stops to take lines ends it.
+    A backend that is out of reach is waited for. Whoever stops to take lines ends it, and so does `stop` once it is set.
     """
-    stop, cursor = threading.Event(), None
+    stop, cursor = stop or threading.Event(), None
     before: deque[str] | None = deque(maxlen=tail)
     try:
-        while True:
+        while not stop.is_set():
             try:
                 for item in backend.follow(ref, cursor, stop):
                     over = False

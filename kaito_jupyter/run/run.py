@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -217,11 +218,13 @@ class Run:
                 return Log(foreign[max(0, len(foreign) - tail) :])
             asked *= 8
 
-    def follow_logs(self, tail: int = 100, *, events: bool = False) -> Iterator[str]:
-        """The log's last `tail` lines, then each as it comes, until the run has ended."""
+    def follow_logs(
+        self, tail: int = 100, *, events: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[str]:
+        """The log's last `tail` lines, then each as it comes, until the run has ended or `stop` is set."""
         from .following import following
 
-        return following(self.backend, self.ref, tail, events=events)
+        return following(self.backend, self.ref, tail, events=events, stop=stop)
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until it has ended, and give it back. In a coroutine, and in a cell with `await`: `await run.wait()`.

@@ -42,6 +42,16 @@ class Saved(NamedTuple):
     time: float | None
 
 
+class Restart(NamedTuple):
+    """The trainer went on from a checkpoint, or began again."""
+
+    global_step: int
+    """Where it went on."""
+    reached: int
+    """The last step that was told before."""
+    time: float | None
+
+
 class Facts:
     """The fold over events. `order` is an event's place in the order of writing: later words outdo earlier ones."""
 
@@ -66,6 +76,7 @@ class Facts:
         self.samples: list[Samples] = []
         """By step; a step's later answers replace its earlier ones."""
         self.saves: deque[Saved] = deque(maxlen=KEPT)
+        self.restarts: deque[Restart] = deque(maxlen=KEPT)
         self.adapter: str | None = None
         """Where the trainer says that it put the adapter, as the trainer sees it; once it was pushed, its image."""
         self.revision = 0
@@ -180,6 +191,8 @@ class Facts:
             stands = max(step, whole(data.get("told_to")) or 0)  # steps made once more are not told again
             self.series.restart(stands, order)
             self.evaluations.restart(stands, order)
+            if order > self._begun and (self._begun >= 0 or stands):
+                self.restarts.append(Restart(step, max(stands, self.global_step), time))
             self._at(step, order)
             self._pause(step, time)
         self._change("training", order, time)

@@ -15,7 +15,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from json import JSONDecoder
-from typing import Final
+from typing import Final, NamedTuple
 
 from kaito_trainer.contract.events import MARK, Event, decode
 
@@ -30,6 +30,8 @@ from .words import describe
 
 OUTPUT_LINES: Final = 2000
 """Foreign lines that are kept, the latest ones."""
+REVISIONS: Final = 20
+"""Earlier revisions that are remembered, the latest ones."""
 OUTPUT_WIDTH: Final = 2000
 """Characters kept of a foreign line."""
 BESIDE: Final = 50
@@ -50,6 +52,14 @@ class Latest:
     def __get__(self, state: RunState | None, owner: type) -> float | None:
         value: float | None = None if state is None else getattr(state, self._series).last(self._name)
         return value
+
+
+class Revision(NamedTuple):
+    """What became of an earlier revision of a run."""
+
+    number: int
+    global_step: int
+    loss: float | None
 
 
 class RunState(Facts):
@@ -74,6 +84,8 @@ class RunState(Facts):
         super().__init__()
         self.revision_number = 1
         """Which revision of the run this is; `revision` counts changes of this object."""
+        self.revisions: list[Revision] = []
+        """Those before, as far as they were seen here."""
         self._begin(reader)
 
     def _begin(self, reader: Reader | None) -> None:
@@ -95,9 +107,10 @@ class RunState(Facts):
     def begin_anew(self, number: int, reader: Reader | None = None) -> None:
         """The run has another revision, and its training begins anew: forget all of the one before."""
         changes, rewrites = self.revision, (self.series.rewrites, self.evaluations.rewrites)
+        before = [*self.revisions, Revision(self.revision_number, self.global_step, self.loss)][-REVISIONS:]
         Facts.__init__(self)
         self._begin(reader)
-        self.revision, self.revision_number = changes + 1, number
+        self.revision, self.revision_number, self.revisions = changes + 1, number, before
         # A view must not take the first rows of this curve for the last rows of the old one.
         self.series.rewrites, self.evaluations.rewrites = (n + 1 for n in rewrites)
 
