@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kaito_trainer.clock import Clock
 from kaito_trainer.contract.events import HISTORY_POINTS, Payload, TrainBegin
 from kaito_trainer.stop import Cancelled, Stop
 
@@ -17,11 +19,12 @@ pytestmark = pytest.mark.usefixtures("libraries")
 class Loop:
     """Calls a callback as Hugging Face's loop does."""
 
-    def __init__(self, max_steps: int, stop: Stop | None = None) -> None:
+    def __init__(self, max_steps: int, stop: Stop | None = None, clock: Clock | None = None) -> None:
         from kaito_trainer.callbacks import EventCallback
 
+        self.clock = clock or Clock()
         self.told: list[Payload] = []
-        self.callback = EventCallback(self.told.append, TrainBegin(max_steps=0), stop or Stop(), None)
+        self.callback = EventCallback(self.told.append, TrainBegin(max_steps=0), stop or Stop(), None, clock=self.clock)
         self.state = SimpleNamespace(global_step=0, max_steps=max_steps, epoch=0.0, num_train_epochs=1, log_history=[])
         self.control = SimpleNamespace(
             should_save=False, should_training_stop=False, should_evaluate=True, should_log=False
@@ -34,7 +37,6 @@ class Loop:
         getattr(self.callback, name)(self.args, self.state, self.control, **kwargs)
 
     def step(self, **logs: Any) -> None:
-        self.call("on_step_begin")
         self.state.global_step += 1
         self.call("on_step_end")
         if logs:
@@ -75,16 +77,59 @@ def test_what_is_no_steps_numbers_is_no_log() -> None:
     assert loop.told == []
 
 
-def test_tokens_a_second_are_those_since_the_last_log() -> None:
-    loop = Loop(3)
-    for tokens in (100.0, 300.0):
-        loop.call("on_step_begin")
-        loop.callback._clock -= 2.0
-        loop.state.global_step += 1
-        loop.call("on_step_end")
+def test_rates_are_those_since_the_last_log_without_what_was_not_training() -> None:
+    import torch
+
+    now = 0.0
+    loop = Loop(30, clock=Clock(lambda: now))
+    loop.call("on_train_begin")
+    for tokens in (100.0, 500.0):
+        for _ in range(4):
+            loop.step()
+            now += 0.5
+        with loop.clock.on("save"):
+            now += 7.0
+        with loop.clock.on("data"):
+            now += 2.0
+        loop.clock.count([{"input_ids": torch.zeros(8, 3)}])
         loop.call("on_log", logs={"loss": 1.0, "num_tokens": tokens})
-    first, second = (log.tokens_per_second for log in loop.of("log"))
-    assert (first, second) == (pytest.approx(50, rel=0.01), pytest.approx(100, rel=0.01))
+    first, second = loop.of("log")
+    assert (first.tokens_per_second, second.tokens_per_second) == (25, 100)
+    assert {log.samples_per_second for log in (first, second)} == {2}
+    assert {(log.step_seconds, log.data_seconds, log.save_seconds, log.eval_seconds) for log in (first, second)} == {
+        (1.0, 2.0, 7.0, 0.0)
+    }
+
+
+def test_numbers_that_nobody_knows_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(3, clock=Clock(lambda: 5.0))
+    monkeypatch.setattr("kaito_trainer.gauge.peak_memory", lambda: None)
+    loop.step(loss=1.0)
+    told = loop.of("log")[0].to_dict()
+    assert {k for k in told if "second" in k or "memory" in k or "gpu" in k} == {
+        "step_seconds", "data_seconds", "save_seconds", "eval_seconds",
+    }  # fmt: skip
+
+
+def test_of_several_processes_the_fullest_and_the_idlest_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from kaito_trainer import callbacks
+    from kaito_trainer.gauge import Reading
+
+    now = 0.0
+    loop = Loop(3, clock=Clock(lambda: now))
+    monkeypatch.setattr(loop.callback._gauge, "read", lambda: Reading(5, 9, 80.0))
+    other = (0.0, 3.0, 0.0, 7.0, -math.inf, -20.0)  # how full its GPU is, it does not know
+    monkeypatch.setattr(callbacks, "added", lambda samples: (samples + 4,))
+    monkeypatch.setattr(callbacks, "agreed", lambda *mine: tuple(map(max, mine, other if len(mine) == 6 else mine)))
+    loop.call("on_train_begin")
+    now = 2.0
+    loop.clock.count([{"input_ids": torch.zeros(4, 3)}])
+    loop.step(loss=1.0)
+    log = loop.of("log")[0]
+    assert (log.samples_per_second, log.save_seconds) == (4, 3)
+    assert (log.device_memory_bytes, log.device_memory_used_bytes, log.gpu_utilization) == (7, 9, 20)
 
 
 def test_the_last_step_is_logged_whatever_the_interval() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 from transformers import TrainerCallback
 
 from .checkpoints import Checkpoints
+from .clock import Clock
 from .contract.events import HISTORY_POINTS, Evaluate, Generate, History, Log, Payload, Phase, Save, TrainBegin
-from .keeping import agreed
+from .gauge import Gauge
+from .keeping import added, agreed
 from .resume import Start
 from .stop import Cancelled, Stop
 
@@ -38,6 +39,7 @@ class EventCallback(TrainerCallback):
         sample: Sampler | None,
         start: Start | None = None,
         checkpoints: Checkpoints | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._start = start or Start("")
         self._told = self._start.told
@@ -47,9 +49,10 @@ class EventCallback(TrainerCallback):
         """The phase under which it tells what it does beside the steps."""
         self._emit, self._begin, self._stop, self._sample = emit, begin, stop, sample
         self._ends = False  # what all processes agreed on: a signal may reach them on both sides of a step's end
-        self._clock = 0.0  # when the present step began
-        self._seconds = 0.0  # spent in steps since the last log
-        self._tokens = 0.0  # seen at the last log
+        self._clock = clock or Clock()
+        self._gauge = Gauge()
+        self._logged_to = 0  # the step of the last log, and the tokens seen until then
+        self._tokens = 0.0
         self._logged = 0
         self._next_history = HISTORY_EVERY
         self._logs: list[Log] = []  # each so many, and the latest: memory does not grow with the run
@@ -72,6 +75,8 @@ class EventCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = state.global_step
         self._tokens = float(self._start.checkpoint.numbers.get("tokens", 0)) if self._start.checkpoint else 0.0
+        self._logged_to = step
+        self._clock.begin()
         # A restart measures the base model only where that was not done, and makes up for what the end cut off.
         due = args.eval_on_start if not step else args.eval_strategy == "steps" and not step % state.eval_steps
         args.eval_on_start = due and self.owes(step, state.max_steps) and step < state.max_steps
@@ -90,11 +95,8 @@ class EventCallback(TrainerCallback):
         if self._start.word or not args.eval_on_start:
             self._emit(Phase(phase="training", detail=self._start.word or None))
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._clock = time.perf_counter()
-
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._seconds += time.perf_counter() - self._clock
+        self._gauge.look()
         due = self._notice(control)
         if due and not control.should_training_stop:
             control.should_save = True
@@ -145,20 +147,7 @@ class EventCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return  # the held-out loss and the end's summary have events of their own
-        tokens = logs.get("num_tokens")
-        rate = (tokens - self._tokens) / self._seconds if tokens is not None and self._seconds > 0 else None
-        self._tokens, self._seconds = tokens or 0.0, 0.0
-        log = Log(
-            global_step=state.global_step,
-            epoch=_rounded(state.epoch),
-            loss=_rounded(logs["loss"]),
-            learning_rate=logs.get("learning_rate"),
-            grad_norm=_rounded(logs.get("grad_norm")),
-            num_tokens=tokens,
-            tokens_per_second=None if rate is None else round(rate, 1),
-            mean_token_accuracy=_rounded(logs.get("mean_token_accuracy")),
-            device_memory_bytes=peak_memory(),
-        )
+        log = self._measured(state, logs)
         del state.log_history[:-1]  # Hugging Face's own copy of the curve: nobody reads it, and it grows
         if log.global_step <= self._told_to:
             return
@@ -170,6 +159,36 @@ class EventCallback(TrainerCallback):
         if self._logged >= self._next_history:
             self._next_history = self._logged + min(HISTORY_RARELY, max(HISTORY_EVERY, self._logged // 10))
             self.history(state.max_steps)
+
+    def _measured(self, state: Any, logs: dict[str, Any]) -> Log:
+        """The step's numbers, and those of the time and the device: of all processes, which all come here."""
+        spent, device = self._clock.split(), self._gauge.read()
+        (samples,) = added(spent.samples)
+        # What a process does not know is less than anything that another knows.
+        known = [-math.inf if value is None else value for value in (device.peak, device.used)]
+        idle = -math.inf if device.utilization is None else -device.utilization
+        data, save, evaluation, peak, used, idle = agreed(spent.data, spent.save, spent.eval, *known, idle)
+        steps, self._logged_to = state.global_step - self._logged_to, state.global_step
+        tokens, before = logs.get("num_tokens"), self._tokens
+        self._tokens = tokens or 0.0
+        return Log(
+            global_step=state.global_step,
+            epoch=_rounded(state.epoch),
+            loss=_rounded(logs["loss"]),
+            learning_rate=logs.get("learning_rate"),
+            grad_norm=_rounded(logs.get("grad_norm")),
+            num_tokens=tokens,
+            tokens_per_second=None if tokens is None else _rate(tokens - before, spent.loop),
+            samples_per_second=_rate(samples, spent.loop) if samples else None,
+            step_seconds=round(spent.loop / steps, 4) if steps > 0 else None,
+            data_seconds=round(data, 4),
+            save_seconds=round(save, 4),
+            eval_seconds=round(evaluation, 4),
+            mean_token_accuracy=_rounded(logs.get("mean_token_accuracy")),
+            device_memory_bytes=None if peak == -math.inf else int(peak),
+            device_memory_used_bytes=None if used == -math.inf else int(used),
+            gpu_utilization=None if idle == -math.inf else round(-idle, 1),
+        )
 
     def _keep(self, log: Log) -> None:
         self._latest = log
@@ -233,16 +252,8 @@ class EventCallback(TrainerCallback):
         )
 
 
-def peak_memory() -> int:
-    """Bytes: the most that torch has held on the GPU, or that the process has held without one."""
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _rate(count: float, seconds: float) -> float | None:
+    return float(f"{count / seconds:.5g}") if seconds > 0 and count >= 0 else None
 
 
 def _rounded(value: Any) -> float | None:
@@ -250,4 +261,4 @@ def _rounded(value: Any) -> float | None:
     return None if value is None else float(f"{float(value):.6g}")
 
 
-__all__ = ["EventCallback", "peak_memory"]
+__all__ = ["EventCallback"]

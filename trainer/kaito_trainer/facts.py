@@ -11,6 +11,7 @@ from .contract import TrainingConfig
 from .contract.events import TrainBegin
 from .data import Data
 from .defaults import Device
+from .gauge import total_memory
 from .tokens import Tokenized, Tokenizing
 from .trainer import Trainer
 
@@ -53,6 +54,7 @@ def begin(
         eval_rows=len(held_out.dataset),
         device=device.name,
         devices=device.count,
+        device_memory_total_bytes=total_memory(),
         model=path,
         method="lora" if hf_config.quantization(config) is None else "qlora",
         loss_on=tokenizing.on,

@@ -181,13 +181,22 @@ def set_generators(states: tuple[Any, ...]) -> None:
 
 def agreed(*values: float) -> tuple[float, ...]:
     """Each value's largest among all processes: they must end, and save, after the same step."""
+    return _together(values, torch.distributed.ReduceOp.MAX)
+
+
+def added(*values: float) -> tuple[float, ...]:
+    """Each value's sum over all processes."""
+    return _together(values, torch.distributed.ReduceOp.SUM)
+
+
+def _together(values: tuple[float, ...], operation: Any) -> tuple[float, ...]:
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return values
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
     together = torch.tensor(values, dtype=torch.float64, device=device)
-    distributed.all_reduce(together, distributed.ReduceOp.MAX)
+    distributed.all_reduce(together, operation)
     return tuple(together.tolist())
 
 
-__all__ = ["Keeping", "agreed", "generators", "set_generators"]
+__all__ = ["Keeping", "added", "agreed", "generators", "set_generators"]

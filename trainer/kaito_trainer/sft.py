@@ -77,7 +77,7 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     chosen |= start.choices | trainer.limits.choices
     begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
     answer = partial(samples.answers, trainer.model, asked, tokenizing, config, stop.check)
-    events = EventCallback(emit, begin, stop, answer if asked else None, start, kept)
+    events = EventCallback(emit, begin, stop, answer if asked else None, start, kept, trainer.clock)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(events)
     trainer.tell = events.tell

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.trainer_utils import EvalLoopOutput
 
+from .clock import Clock
 from .keeping import Keeping
 from .tokens import IGNORED
 
@@ -22,6 +23,8 @@ class Trainer(Keeping):
     """`plain_loss`: torch's cross-entropy on the trained tokens in place of TRL's fused head."""
 
     def __init__(self, *args: Any, plain_loss: bool = False, **kwargs: Any) -> None:
+        self.clock = Clock()
+        """Where the time goes."""
         super().__init__(*args, **kwargs)
         # TRL computes these from its own head.
         special = self.args.loss_type != "nll" or self.label_smoother is not None or self.aux_loss_enabled
@@ -75,6 +78,19 @@ class Trainer(Keeping):
             self._total_train_tokens += int(seen)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         self._metrics[mode]["mean_token_accuracy"].append(right / trained if trained else 0.0)
+
+    def get_batch_samples(self, epoch_iterator: Any, *args: Any, **kwargs: Any) -> Any:
+        found = super().get_batch_samples(self.clock.waiting(epoch_iterator), *args, **kwargs)
+        self.clock.count(found[0])
+        return found
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with self.clock.on("eval"):
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with self.clock.on("save"):
+            super()._save_checkpoint(model, trial)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._held_out.zero_()

@@ -107,6 +107,8 @@ class TrainBegin(Payload):
     device: str | None = None
     """Name of the device, as torch calls it."""
     devices: int | None = None
+    device_memory_total_bytes: int | None = None
+    """What the GPU has; without one, what the machine has or its container may use."""
     model: str | None = None
     method: str | None = None
     loss_on: Literal["assistant", "completion", "text"] | None = None
@@ -115,6 +117,9 @@ class TrainBegin(Payload):
     versions: dict[str, str] | None = None
     choices: dict[str, Any] | None = None
     """Every choice that the trainer made by itself, by its name."""
+    reasons: list[dict[str, Any]] | None = None
+    """The choices that decide the speed, those that the user wrote among them: `name`, `value`, `why`, `switch` (the field that
+    chooses otherwise) and `yours` (whether it was written)."""
     truncated_rows: int | None = None
     """Rows longer than `max_length` tokens, cut at it."""
 
@@ -130,11 +135,26 @@ class Log(Payload):
     learning_rate: float | None = None
     grad_norm: float | None = None
     num_tokens: float | None = None
-    """Tokens seen so far."""
+    """Tokens seen so far, by all processes."""
     tokens_per_second: float | None = None
+    """Of all processes, waiting for data included, checkpoints and evaluations not."""
+    samples_per_second: float | None = None
+    """Rows of the data, likewise."""
+    step_seconds: float | None = None
+    """What an optimiser step took, waiting for its data included; the mean since the log before."""
+    data_seconds: float | None = None
+    """Since the log before: waited for data. Of several processes the longest, as with the next two."""
+    save_seconds: float | None = None
+    """Since the log before: spent on checkpoints."""
+    eval_seconds: float | None = None
+    """Since the log before: spent on the held-out rows and prompts."""
     mean_token_accuracy: float | None = None
     device_memory_bytes: int | None = None
-    """Peak memory of the device (of the process, on CPU)."""
+    """Peak memory: what torch had allocated on the GPU (without one, what the process had). Of several the most."""
+    device_memory_used_bytes: int | None = None
+    """In use on the GPU now, whoever uses it. Of several the most."""
+    gpu_utilization: float | None = None
+    """Percent of the time in which the GPU was at work, by NVML. Of several the least: the others wait for that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +215,15 @@ class TrainEnd(Payload):
     """Seconds."""
     train_loss: float | None = None
     eval_loss: float | None = None
+    """The held-out loss of the adapter."""
+    stopped_early: str | None = None
+    """For people: why it ended before its last step, where that was asked for (`early_stopping_patience`)."""
+    best_step: int | None = None
+    """The step with the best held-out loss, or `metric_for_best_model`; told where the best was asked for."""
+    best_eval_loss: float | None = None
+    """The held-out loss there."""
+    adapter_step: int | None = None
+    """The step whose weights the adapter has, where that is not the last one (`load_best_model_at_end`)."""
     adapter: str | None = None
     """Where the adapter lies, as the trainer sees it."""
 
