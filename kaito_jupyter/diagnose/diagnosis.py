@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ..spec import TuningSpec
 from ..status import State
+from .notes import Note
 
 EVIDENCE: Final = 8
 """The most lines of evidence."""
@@ -94,6 +95,8 @@ class Diagnosis:
     """The spec with which it may do better; None where no spec can help."""
     command: str = ""
     """The line to type next; empty when there is nothing to do but to wait."""
+    notes: tuple[Note, ...] = ()
+    """What a run that goes well could do better."""
 
     @property
     def well(self) -> bool:
@@ -113,6 +116,7 @@ class Diagnosis:
             parts += [f"  {self.command} changes:", *(f"    {c}" for c in self.fix.changes)]
         elif self.command:
             parts.append(f"  Then: {self.command}")
+        parts += [f"  Note: {note}" for note in self.notes]
         if self.evidence:
             parts += ["  Evidence:", *(f"    {line}" for line in self.evidence)]
         return "\n".join(parts)
@@ -125,6 +129,7 @@ class Diagnosis:
             f"<div><strong>What to do:</strong> {escape(self.remedy)}</div>" if self.remedy else "",
             self.fix._repr_html_() if self.fix is not None else "",
             f"<div><code>{escape(self.command)}</code></div>" if self.command else "",
+            *(f"<div><strong>Note:</strong> {escape(str(note))}</div>" for note in self.notes),
             f"<pre style='font-size:11px;white-space:pre-wrap'>{escape(evidence)}</pre>" if evidence else "",
         ]
         style = f"border-left:3px solid {colour};padding:2px 0 2px 10px;margin:6px 0"

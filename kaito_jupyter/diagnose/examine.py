@@ -11,6 +11,7 @@ from ..state import RunState, duration
 from ..status import TERMINAL
 from .case import Case, gather
 from .diagnosis import WELL, Diagnosis, plain, shown
+from .notes import notes
 from .rules import RULES, Rule
 from .size import larger
 from .stall import Stall, stalled
@@ -38,7 +39,10 @@ def diagnose(
     said = "\n".join((case.said, *case.details))
     if case.state in ("Succeeded", "Cancelled"):
         verb = "resume" if case.state == "Cancelled" else ""
-        return Diagnosis(name, WELL, _well(case, state, now), state=case.state, command=_command(name, verb, case))
+        command = _command(name, verb, case)
+        return Diagnosis(
+            name, WELL, _well(case, state, now), state=case.state, command=command, notes=notes(state, case)
+        )
     lost = NO_CONTACT in case.place  # then silence is ours
     if not lost and (stuck := stalled(state, now, case.config, heard=heard, written=written)):
         return _stalled(name, case, stuck)
@@ -46,7 +50,7 @@ def diagnose(
         found = _match(rule, case, said)
         if found is not None:
             return _told(name, rule, case, found)
-    return Diagnosis(name, WELL, _well(case, state, now), state=case.state)
+    return Diagnosis(name, WELL, _well(case, state, now), state=case.state, notes=notes(state, case))
 
 
 def _match(rule: Rule, case: Case, said: str) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..diagnose import Diagnosis, diagnose
+from ..diagnose import Diagnosis, Note, diagnose
 from ..spec import TARGETS, Target
 from ..status import TERMINAL
 
@@ -23,6 +23,8 @@ class Advice:
         self._key: tuple[object, ...] = ()
         self._at = float("-inf")
         self._found: Diagnosis | None = None
+        self.notes: tuple[Note, ...] = ()
+        """What the run could do better, as of the last call."""
 
     def __call__(self, now: float) -> Diagnosis | None:
         """The run's diagnosis; None when there is nothing to do. Hold the run's lock."""
@@ -34,6 +36,7 @@ class Advice:
             # Without word of a step that came live nothing is concluded from silence: clocks differ.
             heard = now if run.heard is None else run.heard
             found = diagnose(state, run.spec, target, name=run.name, now=now, heard=heard)
+            self.notes = found.notes
             self._found = found if found.command and not found.well else None
         return self._found
 

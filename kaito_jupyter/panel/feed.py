@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from ..diagnose import Diagnosis
 from ..spec import TuningSpec
 from ..state import RunState, Series
+from ..state.series import number
+from ..state.spent import spent
 from ..status import RunRef
 from .advice import Advice
 
@@ -176,6 +178,12 @@ class Feed:
             "speed": _brief(state.tokens_per_second),
             "tokens": state.num_tokens,
             "memory": state.device_memory_bytes,
+            "memory_used": state.device_memory_used_bytes,
+            "memory_total": number(begin.get("device_memory_total_bytes")),
+            "gpu": _brief(state.gpu_utilization),
+            "samples_speed": _brief(state.samples_per_second),
+            "step_seconds": _brief(state.step_seconds),
+            "spent": _spent(state),
             "left": None if left is None else round(left),
             "created": state.created,
             "started": state.started,
@@ -183,6 +191,7 @@ class Feed:
             "adapter": _text(state.adapter),
             "failure": _failure(state),
             "advice": _advice(self._advice(now)),
+            "notes": [{"sentence": _text(n.sentence), "remedy": _text(n.remedy)} for n in self._advice.notes],
             "samples": self._shown_samples(state),
         }
 
@@ -212,6 +221,12 @@ def _text(value: Any) -> str:
 def _brief(value: float | None) -> float | None:
     """Six digits: more are never shown, and each would be sent again and again."""
     return None if value is None else float(f"{value:.6g}")
+
+
+def _spent(state: RunState) -> list[int] | None:
+    """Whole seconds of late in steps, waiting for data, on checkpoints, on evaluations."""
+    went = spent(state.series)
+    return None if went is None else [round(seconds) for seconds in went]
 
 
 def _failure(state: RunState) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from ..state import RunState, duration
+from ..state.spent import spent
 from .advice import Advice
 from .bundle import TAIL, encoded
 from .feed import SHOWN_SAMPLES, SHOWN_TEXT, Shown
@@ -44,6 +45,13 @@ def _facts(run: Shown, now: float) -> Iterable[tuple[str, str]]:
     spans = [(p.name, p.ended - p.began) for p in state.phases if p.began is not None and p.ended is not None]
     if spans:
         yield "Phases", " · ".join(f"{name} {duration(seconds)}" for name, seconds in spans)
+    went = spent(state.series)
+    if went is not None:
+        yield "Time", went.describe()
+    advice = Advice(run)
+    advice(now)
+    for note in advice.notes:
+        yield "Note", str(note)
     if state.adapter and state.state in ("Succeeded", "Cancelled"):
         yield "Adapter", state.adapter
     yield "Again", f"%kaito watch {run.name}"

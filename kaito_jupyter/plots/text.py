@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..state import duration
+from ..state.spent import spent
 from ..state.words import amount, describe, shown
 
 if TYPE_CHECKING:
@@ -75,12 +76,19 @@ def summary(state: RunState, name: str = "", now: float | None = None) -> str:
         ends = held_out if len(held_out) == 1 else [held_out[0], held_out[-1]]
         lines.append(_row("held out", " → ".join(f"{shown(v)} (step {s:.0f})" for s, v in ends)))
     speed, memory = state.tokens_per_second, state.device_memory_bytes
+    each, busy, total = state.step_seconds, state.gpu_utilization, state.train_begin.get("device_memory_total_bytes")
+    of = f" of {amount(total, 'bytes')}" if isinstance(total, int | float) else ""
     facts = [
         f"{speed:,.0f} tokens/s" if speed is not None else "",
-        f"{amount(memory, 'bytes')} memory" if memory is not None else "",
+        f"{shown(each)} s a step" if each is not None else "",
+        f"{amount(memory, 'bytes')}{of} memory" if memory is not None else "",
+        f"GPU {busy:.0f} % busy" if busy is not None else "",
     ]
     if any(facts):
         lines.append(_row("speed", " · ".join(f for f in facts if f)))
+    went = spent(state.series)
+    if went is not None:
+        lines.append(_row("time", went.describe()))
     spans = [(span.name, span.seconds(now)) for span in state.phases]
     if spans:
         lines.append(_row("phases", " · ".join(n if s is None else f"{n} {duration(s)}" for n, s in spans)))

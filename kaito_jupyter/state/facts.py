@@ -16,8 +16,9 @@ from .series import LARGEST, Series, number, whole
 KEPT: Final = 100
 """The most saves, and steps with samples, that are kept."""
 LOG_COLUMNS: Final = (
-    "loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "tokens_per_second", "mean_token_accuracy",
-    "device_memory_bytes", "time",
+    "loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "tokens_per_second", "samples_per_second",
+    "step_seconds", "data_seconds", "save_seconds", "eval_seconds", "mean_token_accuracy", "device_memory_bytes",
+    "device_memory_used_bytes", "gpu_utilization", "time",
 )  # fmt: skip
 EVALUATION_COLUMNS: Final = ("eval_loss", "epoch", "time")
 BEFORE_TRAINING: Final = ("pending", "downloading", "loading", "tokenizing")

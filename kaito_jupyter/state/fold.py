@@ -76,8 +76,16 @@ class RunState(Facts):
     num_tokens = Latest()
     """Tokens trained on so far."""
     tokens_per_second = Latest()
+    samples_per_second = Latest()
+    """Rows of the data."""
+    step_seconds = Latest()
+    """What a step takes, waiting for its data included."""
     mean_token_accuracy = Latest()
     device_memory_bytes = Latest()
+    """The peak."""
+    device_memory_used_bytes = Latest()
+    gpu_utilization = Latest()
+    """Percent."""
     eval_loss = Latest("evaluations")
 
     def __init__(self, reader: Reader | None = None) -> None:

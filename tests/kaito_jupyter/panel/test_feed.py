@@ -210,3 +210,23 @@ def test_long_texts_and_many_samples_are_cut() -> None:
     assert [len(s["prompt"]) for s in samples["samples"]] == [SHOWN_TEXT + 2] * 3
     assert len(page.status["failure"]["message"]) == SHOWN_TEXT + 2
     assert len(page.status["failure"]["details"]) <= 50
+
+
+def test_where_the_time_went_and_what_could_be_better_is_sent() -> None:
+    run, page = ScriptedRun(), Page()
+    feed = Feed(run)
+    run.begin()
+    page.take(feed.everything(run.clock()))
+    assert (page.status["spent"], page.status["notes"], page.status["gpu"]) == (None, [], None)
+    for step in range(1, 102):
+        log = ev.Log(
+            global_step=step, loss=1.0, step_seconds=1.0, data_seconds=0.25, save_seconds=0.0, eval_seconds=0.0,
+            samples_per_second=8.123456789,
+        )  # fmt: skip
+        run.say(log, tell=False)
+    page.take(feed.everything(run.clock() + 60))
+    assert (page.status["spent"], page.status["step_seconds"]) == ([75, 25, 0, 0], 1.0)
+    assert page.status["samples_speed"] == 8.12346
+    (note,) = page.status["notes"]
+    assert note["sentence"] == "25 of 100 s went to waiting for data."
+    assert note["remedy"] == "Set TrainingArguments.dataloader_num_workers: 2."
