@@ -21,6 +21,8 @@ HISTORY_EVERY: Final = 200
 """Logged steps between two `history` events at first; later a tenth of those so far, so that they cost the log little."""
 HISTORY_RARELY: Final = 5000
 """The most logged steps between two of them: what a log's rotation may lose is bounded by it."""
+MEASURED: Final = ("eval_mean_token_accuracy", "eval_runtime")
+"""What is told of an evaluation, beside its loss."""
 Sampler = Callable[[], list[dict[str, str]]]
 
 
@@ -60,17 +62,27 @@ class EventCallback(TrainerCallback):
         self._latest: Log | None = None
         for log in self._told.logs.values():
             self._keep(log)
-        self._evaluations = list(self._told.evaluations.values())
+        self.evaluations = list(self._told.evaluations.values())
+        """Those that were told, of this start and those before."""
         self._next_history = self._logged + HISTORY_EVERY
 
     def eval_loss(self, step: int) -> float | None:
         """The held-out loss at a step, if it was measured."""
-        return next((e.eval_loss for e in self._evaluations if e.global_step == step), None)
+        return next((e.eval_loss for e in self.evaluations if e.global_step == step), None)
 
-    def owes(self, step: int, last: int) -> bool:
-        """Whether the model is still to be measured at a step where that is due, or asked, as before the first and at the last."""
-        asks = step in (0, last) and self._sample is not None
-        return self.eval_loss(step) is None or (asks and step not in self._told.answered)
+    def owes(self, step: int) -> bool:
+        """Whether the model is still to be measured at a step where that is due."""
+        return self.eval_loss(step) is None
+
+    def answer(self, step: int) -> None:
+        """Ask the held-out prompts, unless the adapter of that step was asked. May raise `Cancelled`."""
+        if self._sample is None or step in self._told.answered:
+            return
+        self._emit(Phase(phase=self.phase, detail="answering held-out prompts"))
+        with self._clock.on("eval"):
+            answers = self._sample()
+        self._emit(Generate(global_step=step, samples=answers))
+        self._told.answered.add(step)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = state.global_step
@@ -79,7 +91,7 @@ class EventCallback(TrainerCallback):
         self._clock.begin()
         # A restart measures the base model only where that was not done, and makes up for what the end cut off.
         due = args.eval_on_start if not step else args.eval_strategy == "steps" and not step % state.eval_steps
-        args.eval_on_start = due and self.owes(step, state.max_steps) and step < state.max_steps
+        args.eval_on_start = due and self.owes(step) and step < state.max_steps
         if args.eval_on_start and not step:
             self._emit(Phase(phase="training", detail="measuring the base model on the held-out rows"))
         self._emit(
@@ -92,6 +104,8 @@ class EventCallback(TrainerCallback):
             )
         )
         self.history(state.max_steps)
+        if not args.eval_on_start and not step:
+            self.answer(step)
         if self._start.word or not args.eval_on_start:
             self._emit(Phase(phase="training", detail=self._start.word or None))
 
@@ -203,16 +217,13 @@ class EventCallback(TrainerCallback):
     ) -> None:
         values, step = dict(metrics or {}), state.global_step
         loss = float(values.pop("eval_loss", float("nan")))
-        kept = {k: _rounded(v) for k, v in values.items() if k in ("eval_mean_token_accuracy", "eval_runtime")}
-        event = Evaluate(global_step=step, eval_loss=loss, epoch=_rounded(state.epoch), metrics=kept)  # type: ignore[arg-type]
+        kept = {k: float(v) for k, v in values.items() if k in MEASURED}  # unrounded: they may be compared
+        event = Evaluate(global_step=step, eval_loss=loss, epoch=_rounded(state.epoch), metrics=kept)
         if self.eval_loss(step) is None:
-            self._evaluations.append(event)
+            self.evaluations.append(event)
             self._emit(event)
-        if step in (0, state.max_steps) and self._sample is not None and step not in self._told.answered:
-            self._emit(Phase(phase=self.phase, detail="answering held-out prompts"))
-            self._emit(Generate(global_step=step, samples=self._sample()))
-            self._told.answered.add(step)
         if step == 0:
+            self.answer(step)
             self._emit(Phase(phase="training"))
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -236,8 +247,8 @@ class EventCallback(TrainerCallback):
         points = logs[::-1][::stride][::-1]
         names = [f.name for f in dataclasses.fields(Log)]
         columns = {name: [getattr(point, name) for point in points] for name in names}
-        stride = -(-len(self._evaluations) // HISTORY_POINTS) or 1
-        evaluations = self._evaluations[::-1][::stride][::-1]
+        stride = -(-len(self.evaluations) // HISTORY_POINTS) or 1
+        evaluations = self.evaluations[::-1][::stride][::-1]
         self._emit(
             History(
                 columns={name: values for name, values in columns.items() if any(v is not None for v in values)},

@@ -67,6 +67,10 @@ def card(
     name = model if of_hub else Path(model).name
     step = f"{end.global_step} of {begin.max_steps}" if begin.max_steps else str(end.global_step)
     how = "" if end.status == "completed" else " It was ended early."
+    if end.stopped_early:
+        how = f" It was stopped early: {end.stopped_early}."
+    if end.adapter_step is not None:
+        how += f" The adapter is that of step {end.adapter_step}, the best on the held-out rows."
     parts = [
         f"---\n{_yaml(front)}---",
         f"# {method} adapter of {name}",
@@ -104,7 +108,7 @@ def _losses(end: TrainEnd, events: Iterable[Event]) -> str:
         elif event.type == "evaluate" and isinstance(loss := event.data.get("eval_loss"), int | float):
             held_out[step] = loss
     if end.eval_loss is not None:
-        held_out[end.global_step] = end.eval_loss
+        held_out[end.global_step if end.adapter_step is None else end.adapter_step] = end.eval_loss
     steps = sorted(train)
     if len(steps) > POINTS:
         steps = [steps[round(i * (len(steps) - 1) / (POINTS - 1))] for i in range(POINTS)]

@@ -131,6 +131,11 @@ class Checkpoints:
         """The latest whole one of this run."""
         return next((found for found in self._found() if intact(found.path)), None)
 
+    def has(self, step: int) -> bool:
+        """Whether there is a whole one of this run and step."""
+        found = read(self.folder / f"checkpoint-{step}")
+        return found is not None and found.run == self.run and intact(found.path)
+
     def clear(self) -> None:
         """Remove those that were only there to go on from: the run is over."""
         if self._speaks:

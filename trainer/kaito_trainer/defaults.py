@@ -15,6 +15,9 @@ MAX_LENGTH: Final = 1024
 SMALL: Final = 1_000_000_000
 """Parameters below which a GPU keeps all activations."""
 
+EVALUATIONS: Final = 10
+"""How often a run evaluates where the best adapter is wanted, or an early end, and nothing is said of how often."""
+
 SHORT: Final = 512
 """Tokens up to which all pairs of them cost little memory."""
 
@@ -156,7 +159,25 @@ def values(section: str, device: Device, config: TrainingConfig) -> dict[str, An
 
 def training_arguments(device: Device, config: TrainingConfig) -> dict[str, Any]:
     """Defaults of `TrainingArguments`, by name."""
-    return values(_T, device, config)
+    return values(_T, device, config) | evaluation(config)
+
+
+def evaluation(config: TrainingConfig) -> dict[str, Any]:
+    """When to evaluate, and to save, where the best adapter is wanted, or an early end: both need to evaluate."""
+    t, extra = config.TrainingArguments, config.TrainingArguments.extra
+    best = extra.get("load_best_model_at_end") is True
+    if not best and config.TrainerOptions.early_stopping_patience is None:
+        return {}
+    found: dict[str, Any] = {"metric_for_best_model": "loss"}
+    said = t.save_strategy if best and t.save_strategy in ("steps", "epoch") else "steps"  # they must be the same then
+    if t.eval_strategy is None:
+        found["eval_strategy"] = said
+    if (t.eval_strategy or said) == "steps" and t.eval_steps is None:
+        by_steps = best and (t.save_strategy == "steps" or t.save_steps is not None)
+        found["eval_steps"] = (t.save_steps or 500) if by_steps else 1 / EVALUATIONS
+    if best and t.save_strategy is None and t.save_steps is None:
+        found["save_strategy"] = "best"
+    return found
 
 
 def gradient_checkpointing(device: Device, parameters: int) -> bool:

@@ -23,6 +23,7 @@ OURS: Final = frozenset(
         "assistant_only_loss", "completion_only_loss", "max_length", "truncation_mode", "dataset_text_field",
         "chat_template_path", "eos_token", "pad_token", "model_init_kwargs", "dataset_kwargs", "shuffle_dataset",
         "dataset_num_proc", "trust_remote_code", "output_dir", "resume_from_checkpoint",
+        "restore_callback_states_from_checkpoint",  # it would restore that the training is to stop, too
     }
 )  # fmt: skip
 MODEL_KEYS: Final = frozenset(

@@ -38,6 +38,8 @@ class Keeping(Halving):
         self.origin = origin
         self.seconds = 0.0
         """The training's time before this start."""
+        self.holds: int | None = None
+        """The step whose adapter the model was given in the end; None: it has that of the last step."""
         self._begun = time.monotonic()
         # A step of several batches may be left halfway, for the state before it: the generators as the step before left them
         # (an epoch that begins draws from them), and the loss that was added up.
@@ -74,8 +76,8 @@ class Keeping(Halving):
         }
 
     def checkpoint(self) -> None:
-        """Write a checkpoint of the present step, unless there is one, or another process is somewhere else."""
-        if self.args.world_size > 1:
+        """Write a checkpoint of the present step, unless there is one, or its weights are gone, or another process is elsewhere."""
+        if self.args.world_size > 1 or self.holds is not None:
             return
         if self.checkpoints is None or self.state.global_step not in self.checkpoints.written:
             self._save_checkpoint(self.model, trial=None)
@@ -105,6 +107,43 @@ class Keeping(Halving):
             together=self.accelerator.wait_for_everyone,
         )
 
+    def take(self, step: int) -> bool:
+        """Give the model the adapter of that step's checkpoint; the loop is over then. False: there is no whole one."""
+        if step in (self.holds, self.state.global_step):
+            return True
+        if self.checkpoints is None or not self.checkpoints.has(step):
+            return False
+        self.state.best_model_checkpoint = str(self.checkpoints.folder / f"checkpoint-{step}")
+        self._load_best_model()
+        self.holds = step
+        return True
+
+    def _finalize_training(self, *args: Any) -> Any:
+        """Without what Hugging Face does with the best checkpoint: it may have to be gone on from the last one, and not from that."""
+        if self.checkpoints is not None:
+            self.state.best_model_checkpoint = None
+        return super()._finalize_training(*args)
+
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        made_up = skip_scheduler and self.state.global_step > 0  # at the start, for one that an end has cut off
+        metrics: dict[str, float] = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler and not made_up)
+        if made_up:
+            self._determine_best_metric(metrics, trial)
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """A new best one gets a checkpoint where it is wanted in the end, whatever the steps between two of them.
+
+        True: there shall be one. With `save_strategy: best` the loop takes the word for it, and would forget one that is due.
+        """
+        better = bool(super()._determine_best_metric(metrics, trial))
+        if better and self.args.save_strategy == "best" and self.checkpoints is not None:
+            self.checkpoints.asked = True
+        if better and self.args.load_best_model_at_end:
+            self.state.best_global_step = self.state.global_step
+            self.control.should_save = True
+        return better or bool(self.control.should_save)
+
     def _fill(self, folder: Path) -> None:
         """A checkpoint as Hugging Face reads it, without what is the same in all of them (the tokenizer, the arguments)."""
         if self.args.should_save:
@@ -121,7 +160,8 @@ class Keeping(Halving):
         self._save_rng_state(str(folder))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:  # Hugging Face's loop would make one step more
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
+            # Hugging Face's loop would make one step more.
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)

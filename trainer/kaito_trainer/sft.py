@@ -7,11 +7,11 @@ from functools import partial
 
 import transformers
 
-from . import card, data, defaults, facts, hf_config, model, packing, results, resume, samples
+from . import best, card, data, defaults, ending, facts, hf_config, model, packing, results, resume, samples
 from .callbacks import EventCallback
 from .checkpoints import Checkpoints
 from .contract import TrainingConfig
-from .contract.events import Phase, Save, TrainEnd
+from .contract.events import Phase
 from .emit import Emitter
 from .failures import Failure
 from .oom import Limits
@@ -80,6 +80,8 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     events = EventCallback(emit, begin, stop, answer if asked else None, start, kept, trainer.clock)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(events)
+    patience = best.Best(config, start.told.evaluations)
+    trainer.add_callback(patience)
     trainer.tell = events.tell
 
     stop.be_patient()  # from here on there is something to lose: a signal waits for the end of the step
@@ -89,29 +91,24 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     if not step:
         stop.check()
     events.phase = "saving"
-    emit(Phase(phase="saving"))
-    if emit.speaks:
-        results.save_adapter(trainer.model, output)
-        emit(Save(global_step=step, path=str(output), final=True))
+    early = patience.word(step, last)
+    emit(Phase(phase="saving", detail=early and f"stopped early: {early}"))
+    ending.save(trainer, step, output, emit)
     try:
         events.check()
-        if step < last:
+        if step < last and not early:
             raise Failure("crash", f"The training ended by itself at step {step} of {last}.")
-        if trainer.eval_dataset is not None and events.owes(step, last):
+        if trainer.eval_dataset is not None and events.owes(step):
             emit(Phase(phase="saving", detail="measuring the adapter on the held-out rows"))
             trainer.evaluate()
+        held = ending.hold(trainer, events, output, emit)
+        events.answer(held)
     except Cancelled:
         trainer.checkpoint()
+        held = ending.hold(trainer, events, output, emit)
     completed = not stop.asked
     events.history(last)
-    end = TrainEnd(
-        status="completed" if completed else "cancelled",
-        global_step=step,
-        train_runtime=outcome.get("train_runtime"),
-        train_loss=outcome.get("train_loss"),
-        eval_loss=events.eval_loss(step),
-        adapter=str(output),
-    )
+    end = ending.told(trainer, events, held, output, outcome, early, completed=completed)
     if emit.speaks:
         card.write(output, begin, end, config, places.data(config))
     if emit.speaks and completed:

@@ -215,12 +215,47 @@ BAD = [
     (
         {"TrainerOptions": {"hats": 2}},
         None,
-        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens" and "checkpoint_minutes".',
+        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens", "checkpoint_minutes", "early_stopping_patience" and "early_stopping_threshold".',
     ),
     (
         {"TrainerOptions": {"checkpoint_minutes": -1}},
         None,
         "TrainerOptions.checkpoint_minutes: -1 is out of range. Give a number of at least 0.",
+    ),
+    (
+        {"TrainerOptions": {"early_stopping_patience": 0}},
+        None,
+        "TrainerOptions.early_stopping_patience: 0 is out of range. Give a whole number of at least 1.",
+    ),
+    (
+        {"TrainerOptions": {"early_stopping_patience": 2}, "TrainingArguments": {"eval_strategy": "no"}},
+        None,
+        "TrainerOptions.early_stopping_patience: it follows the held-out loss, and nothing is evaluated (eval_strategy). Set eval_strategy: steps (and train_test_split below 1), or leave this out.",
+    ),
+    (
+        {"TrainerOptions": {"early_stopping_patience": 2}, "DatasetConfig": {"train_test_split": 1}},
+        None,
+        "TrainerOptions.early_stopping_patience: it follows the held-out loss, and DatasetConfig.train_test_split is 1. Set train_test_split below 1, for example 0.9.",
+    ),
+    (
+        {"TrainerOptions": {"early_stopping_threshold": 0.1}},
+        None,
+        "TrainerOptions.early_stopping_threshold: it means nothing without early_stopping_patience. Set early_stopping_patience, for example 3, or leave this out.",
+    ),
+    (
+        {"TrainingArguments": {"load_best_model_at_end": True}, "DatasetConfig": {"train_test_split": 1}},
+        None,
+        "TrainingArguments.load_best_model_at_end: the best model is found by evaluating, and DatasetConfig.train_test_split is 1. Set train_test_split below 1, for example 0.9.",
+    ),
+    (
+        {"TrainingArguments": {"load_best_model_at_end": True, "save_strategy": "no", "eval_strategy": "epoch"}},
+        None,
+        'TrainingArguments.load_best_model_at_end: the best model is kept as a checkpoint, and save_strategy is "no". Set save_strategy: best.',
+    ),
+    (
+        {"TrainingArguments": {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}},
+        None,
+        'TrainingArguments.metric_for_best_model: "accuracy" is not measured on the held-out rows. Use "eval_loss" or "eval_mean_token_accuracy".',
     ),
     (
         {"ModelConfig": {"dtype": "bfloat16"}},

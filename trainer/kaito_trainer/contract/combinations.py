@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .config import TrainingConfig
 from .fields import Image
-from .problems import Problem, shown
+from .problems import Problem, listing, shown
 
 PACKAGES: Final = {
     "galore": "galore_torch", "apollo": "apollo_torch", "lomo": "lomo_optim", "adalomo": "lomo_optim",
@@ -21,6 +21,10 @@ PACKAGES: Final = {
 }  # fmt: skip
 """A part of an optimiser's name -> the Python package that brings it, which neither KAITO's image nor ours holds."""
 
+MEASURED: Final = ("eval_loss", "eval_mean_token_accuracy")
+"""What our trainer measures on the held-out rows, by the names of `metric_for_best_model`."""
+_BEST: Final = "TrainingArguments.load_best_model_at_end"
+
 
 def combinations(config: TrainingConfig, image: Image) -> Iterator[Problem]:
     """What fails together. Where ours leaves open whether it evaluates, the rows decide; KAITO's image then does not."""
@@ -28,7 +32,9 @@ def combinations(config: TrainingConfig, image: Image) -> Iterator[Problem]:
     yield from _precision(config)
     yield from _steps(config)
     yield from _evaluation(config, evaluation)
-    yield from _best(config, evaluation)
+    yield from _best(config, evaluation, image)
+    if image == "ours":
+        yield from _held_out(config)
     yield from _adapter(config)
     yield from _loading(config)
     yield from _beside(config)
@@ -88,8 +94,8 @@ def _evaluation(config: TrainingConfig, evaluation: str | None) -> Iterator[Prob
         )
 
 
-def _best(config: TrainingConfig, evaluation: str | None) -> Iterator[Problem]:
-    t, path = config.TrainingArguments, "TrainingArguments.load_best_model_at_end"
+def _best(config: TrainingConfig, evaluation: str | None, image: Image) -> Iterator[Problem]:
+    t, path = config.TrainingArguments, _BEST
     if t.save_strategy == "best" and _arg(config, "metric_for_best_model") is None:
         if _arg(config, "load_best_model_at_end") is not True:  # which takes the loss by itself
             yield Problem(
@@ -108,7 +114,12 @@ def _best(config: TrainingConfig, evaluation: str | None) -> Iterator[Problem]:
             "Set eval_strategy to what save_strategy says (and train_test_split below 1), or leave this out.",
             fix=((path, None),),
         )
-    elif evaluation and t.save_strategy and evaluation != t.save_strategy:
+    elif (
+        evaluation
+        and t.save_strategy
+        and evaluation != t.save_strategy
+        and (t.save_strategy != "no" or image == "stock")
+    ):
         yield Problem(
             path,
             f"checkpoints come by {shown(t.save_strategy)}, evaluations by {shown(evaluation)}: the best one may not be kept.",
@@ -124,6 +135,55 @@ def _best(config: TrainingConfig, evaluation: str | None) -> Iterator[Problem]:
                 f"Set save_steps to {shown(t.eval_steps)}.",
                 fix=(("TrainingArguments.save_steps", t.eval_steps),),
             )
+
+
+def _held_out(config: TrainingConfig) -> Iterator[Problem]:
+    """What our trainer's early end, and the best adapter, need: rows to evaluate on, and a number that is measured."""
+    t, patience = config.TrainingArguments, "TrainerOptions.early_stopping_patience"
+    stops, best = (
+        config.TrainerOptions.early_stopping_patience is not None,
+        _arg(config, "load_best_model_at_end") is True,
+    )
+    path, what = (
+        (patience, "it follows the held-out loss") if stops else (_BEST, "the best model is found by evaluating")
+    )
+    if (stops or best) and config.DatasetConfig.train_test_split == 1 and t.eval_strategy is None:
+        yield Problem(
+            path,
+            f"{what}, and DatasetConfig.train_test_split is 1.",
+            "Set train_test_split below 1, for example 0.9.",
+            fix=(("DatasetConfig.train_test_split", 0.9),),
+        )
+    if stops and t.eval_strategy == "no":
+        yield Problem(
+            patience,
+            "it follows the held-out loss, and nothing is evaluated (eval_strategy).",
+            "Set eval_strategy: steps (and train_test_split below 1), or leave this out.",
+            fix=(("TrainingArguments.eval_strategy", "steps"),),
+        )
+    if best and t.save_strategy == "no" and t.eval_strategy != "no":
+        yield Problem(
+            _BEST,
+            'the best model is kept as a checkpoint, and save_strategy is "no".',
+            "Set save_strategy: best.",
+            fix=(("TrainingArguments.save_strategy", "best"),),
+        )
+    if config.TrainerOptions.early_stopping_threshold is not None and not stops:
+        yield Problem(
+            "TrainerOptions.early_stopping_threshold",
+            "it means nothing without early_stopping_patience.",
+            "Set early_stopping_patience, for example 3, or leave this out.",
+            fix=((patience, 3),),
+        )
+    metric = _arg(config, "metric_for_best_model")
+    if isinstance(metric, str) and f"eval_{metric.removeprefix('eval_')}" not in MEASURED:
+        path = "TrainingArguments.metric_for_best_model"
+        yield Problem(
+            path,
+            f"{shown(metric)} is not measured on the held-out rows.",
+            f"Use {listing(MEASURED)}.",
+            fix=((path, MEASURED[0]),),
+        )
 
 
 def _adapter(config: TrainingConfig) -> Iterator[Problem]:

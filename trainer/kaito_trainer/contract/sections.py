@@ -271,6 +271,17 @@ class TrainerSection(Section):
         minimum=0,
         source=_OURS,
     )
+    early_stopping_patience: int | None = option(
+        "End the training when so many evaluations in a row are no better than the best one before, by the held-out loss or "
+        "metric_for_best_model. With load_best_model_at_end the best adapter is kept, else the last.",
+        unit="evaluations",
+        minimum=1,
+        flag="--early-stopping-patience",
+        source=_OURS,
+    )
+    early_stopping_threshold: float | None = option(
+        "By how much an evaluation must beat the best one before it to count as better.", minimum=0, source=_OURS
+    )
 
 
 ALL_SECTIONS: Final[tuple[type[Section], ...]] = (*SECTIONS, TrainerSection)
