@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,3 +91,47 @@ def test_a_recording_holds_no_folder_of_the_machine_that_made_it() -> None:
         text = file.read_text(encoding="utf-8")
         assert re.findall(r"/(?:root|home|tmp|Users)/[\w./-]+|127\.0\.0\.1:\d+", text) == [], file.name
         assert len(text) < 50_000
+
+
+class TestBinder:
+    """`binder/`, as repo2docker reads it. `binder/replay FOLDER` does it all by hand (minutes: it installs everything anew)."""
+
+    FOLDER = NOTEBOOKS.parent / "binder"
+
+    def test_what_is_installed_is_there(self) -> None:
+        from packaging.requirements import Requirement
+
+        lines = [
+            line for line in (self.FOLDER / "requirements.txt").read_text().splitlines() if line[:1] not in ("", "#")
+        ]
+        for line in lines:
+            option, _, value = line.rpartition(" ")
+            if option == "--constraint":
+                assert (self.FOLDER / value).is_file()
+            elif option == "-e":
+                path, _, extras = value.rstrip("]").partition("[")
+                project = tomllib.loads((NOTEBOOKS.parent / path / "pyproject.toml").read_text())["project"]
+                assert set(extras.split(",")) <= set(project["optional-dependencies"])
+            else:
+                assert Requirement(line).name
+        assert (self.FOLDER / "runtime.txt").read_text().startswith("python-3.")
+
+    @pytest.mark.parametrize("script", ["postBuild", "start", "replay"])
+    def test_a_script_is_a_program_that_bash_understands(self, script: str) -> None:
+        file = self.FOLDER / script
+        assert os.access(file, os.X_OK)
+        assert subprocess.run(["bash", "-n", str(file)], capture_output=True, check=True).stderr == b""
+
+    def test_the_start_hands_over_to_what_binder_starts(self) -> None:
+        command = [str(self.FOLDER / "start"), "sh", "-c", "echo $OMP_NUM_THREADS $0", "x"]
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout == "2 x\n"
+
+    def test_the_code_of_the_build_compiles_and_names_what_there_is(self) -> None:
+        import kaito_jupyter.demo
+
+        (code,) = re.findall(r'python -c "(.*)"', (self.FOLDER / "postBuild").read_text())
+        compile(code, "postBuild", "exec")
+        assert kaito_jupyter.demo.PACKAGE.replace("_", "-") in (self.FOLDER / "postBuild").read_text()
+        assert callable(kaito_jupyter.demo.smollm2)
