@@ -193,6 +193,7 @@ class Form:
                 log.exception("the form cannot be checked")
                 with self._lock:
                     _set(self._page.status, "<p>It cannot be checked; Submit checks it once more.</p>")
+                    self._page.submit.disabled = self._submitting
 
     def _settled(self) -> Seen:
         with self._looking:

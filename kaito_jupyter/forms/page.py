@@ -83,9 +83,7 @@ class Page:
         return made
 
     def _hidden(self, title: str, rest: list[Field]) -> Any:
-        switch = w.ToggleButton(
-            description=f"▸ {title}: {len(rest)} more", tooltip=f"Show {len(rest)} more fields: {title}"
-        )
+        switch = w.ToggleButton(description=f"▸ {title}: {len(rest)} more", tooltip=f"Show the other fields: {title}")
         switch.add_class("kf-switch")
         box = _grid([])
         box.layout.display = "none"

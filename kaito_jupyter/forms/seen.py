@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kaito_trainer.contract import Problem
+from kaito_trainer.contract.sections import SECTION_NAMES
 
 from ..backends.base import Backend, Rehearsing, TuningJob
 from ..backends.choice import choose_backend
@@ -63,8 +64,13 @@ class Seen:
         return tuple(p for p in self.problems if p.severity == "error")
 
     def to_yaml(self) -> str:
-        """What would be sent."""
-        return self.spec.to_yaml(self.target, self.rows)
+        """What would be sent. Steps are counted only where the numbers are sound."""
+        return self.spec.to_yaml(self.target, self.rows if self.countable else None)
+
+    @property
+    def countable(self) -> bool:
+        """Whether the configuration is sound enough to be reckoned with."""
+        return not any(p.path.partition(".")[0] in SECTION_NAMES for p in self.errors)
 
 
 @dataclass
@@ -87,7 +93,9 @@ class Examiner:
         if self.data is None and spec.input.delivered and spec.input.path is None:
             remedy = "Choose a DataFrame, or write under “Data that is there already” where it is."
             problems.append(Problem("data", "there is no data.", remedy))
-        seen = replace(seen, problems=_once_each(problems), size=estimate(spec, seen.rows, target=target))
+        seen = replace(seen, problems=_once_each(problems))
+        if seen.countable:
+            seen = replace(seen, size=estimate(spec, seen.rows, target=target))
         if self.before is not None:
             seen = replace(
                 seen, difference=Difference(self.before.diff(replace(spec, namespace=self.before.namespace)))

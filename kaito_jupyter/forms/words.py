@@ -90,6 +90,8 @@ def secrets(names: Sequence[str], why: str, what: str) -> str:
 
 def estimate(seen: Seen) -> str:
     """Memory as a bar."""
+    if not seen.countable:
+        return "<p class='kf-quiet'>Reckoned once the errors above are mended.</p>"
     if seen.size is None:
         return "<p class='kf-quiet'>Known once a model is chosen whose numbers are bundled or on this machine.</p>"
     return seen.size._repr_html_()
