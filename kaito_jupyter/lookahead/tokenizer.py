@@ -8,7 +8,7 @@ Source: `transformers/tokenization_utils_tokenizers.py`, 5.23. Nothing is asked 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
@@ -104,6 +104,38 @@ class ModelTokenizer:
         if isinstance(texts, str):
             return {"input_ids": self._tokenizer.encode(texts, add_special_tokens=add_special_tokens).ids}
         return _Encoded(self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens))
+
+    @property
+    def vocabulary(self) -> Iterable[str]:
+        """Its tokens as it writes them, without the added ones."""
+        return self._tokenizer.get_vocab(with_added_tokens=False)
+
+    @property
+    def apart(self) -> bool:
+        """Whether added tokens take nothing of what stands beside them."""
+        found = self._tokenizer.get_added_tokens_decoder().values()
+        return not any(t.lstrip or t.rstrip or t.single_word or t.content[:1].isalnum() for t in found)
+
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """What it puts before and behind a text."""
+        alone, ids = (self._tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
+        at = next((i for i in range(len(ids)) if ids[i : i + len(alone)] == alone), len(ids))
+        return ids[:at], ids[at + len(alone) :]
+
+    def counts(self, texts: list[str]) -> list[int]:
+        """Tokens of each text by itself."""
+        return [len(e) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def place(self, text: str, character: int, behind: bool) -> int:
+        """The first token that holds this character or a later one; with `behind`, that holds no earlier one either."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        for at in range(character, len(text)):
+            token = encoding.char_to_token(at)
+            if token is not None:
+                span = encoding.token_to_chars(token)
+                return token + (behind and span is not None and span[0] < at)
+        return len(encoding)
 
     def decode(self, ids: list[int]) -> str:
         """The tokens as text, special ones too."""

@@ -12,7 +12,7 @@ Pure: who renders is given. The trainer and the notebook's preview mark by this 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -83,6 +83,23 @@ class Template:
             spans = self._by_turns(text, messages, tools, trained)
         return Rendered(text, tuple(self._closed(text, span) for span in spans), ends)
 
+    def once(self, messages: Messages) -> Rendered | None:
+        """The same by one rendering instead of two, for who counts many; None where it takes `assistant` to tell.
+
+        What a template does to a content for the marks' sake alone does not show; who relies on it compares now and then.
+        """
+        trained = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+        contents = [messages[i].get("content") for i in trained]
+        # White space may be trimmed, and what looks like a tag may be looked for at the beginning.
+        plain = all(isinstance(c, str) and c[:1].strip(" \t\n\r<[{") and c[-1:].strip() for c in contents)
+        if self._renderer.marks_itself or not plain or any(messages[i].get("tool_calls") for i in trained):
+            return None
+        (text,) = self._renderer.render([_wrapped(messages, trained, str)], None)
+        if (found := _unwrapped(text, len(trained))) is None:
+            return None
+        ends = bool(trained) and trained[-1] == len(messages) - 1
+        return Rendered(found[0], tuple(self._closed(found[0], span) for span in found[1]), ends)
+
     def _by_marks(
         self, messages: Messages, tools: list[Any] | None, trained: list[int]
     ) -> tuple[str, list[Span] | None]:
@@ -91,17 +108,10 @@ class Template:
             return self.render(messages, tools), None
         text = ""
         for trim in (str, str.strip):  # some templates trim: then what they print is the trimmed content
-            marked = [
-                m | {"content": f"{START}{trim(m['content'])}{END}"} if i in trained else m
-                for i, m in enumerate(messages)
-            ]
-            text, with_marks = self._renderer.render([messages, marked], tools)
-            pieces = re.split(f"([{START}{END}])", with_marks)
-            if pieces[1::2] == [START, END] * len(trained) and "".join(pieces[::2]) == text:
-                bounds = [0]
-                for piece in pieces[::2]:
-                    bounds.append(bounds[-1] + len(piece))
-                return text, [(bounds[i], bounds[i + 1]) for i in range(1, len(bounds) - 2, 2)]
+            text, with_marks = self._renderer.render([messages, _wrapped(messages, trained, trim)], tools)
+            found = _unwrapped(with_marks, len(trained))
+            if found is not None and found[0] == text:
+                return found
         return text, None
 
     def _by_turns(self, text: str, messages: Messages, tools: list[Any] | None, trained: list[int]) -> list[Span]:
@@ -140,6 +150,22 @@ class Template:
         tail = text.rpartition(END)[2] if END in text else ""
         token = re.search("|".join(map(re.escape, self._added)), tail) if self._added else None
         return tail[: token.end()] if token else tail.rstrip()
+
+
+def _wrapped(messages: Messages, trained: list[int], trim: Callable[[str], str]) -> Messages:
+    """The conversation with marks around what is trained on."""
+    return [m | {"content": f"{START}{trim(m['content'])}{END}"} if i in trained else m for i, m in enumerate(messages)]
+
+
+def _unwrapped(text: str, count: int) -> tuple[str, list[Span]] | None:
+    """The text without so many pairs of marks, and where they stood; None when they did not come through."""
+    pieces = re.split(f"([{START}{END}])", text)
+    if pieces[1::2] != [START, END] * count:
+        return None
+    bounds = [0]
+    for piece in pieces[::2]:
+        bounds.append(bounds[-1] + len(piece))
+    return "".join(pieces[::2]), [(bounds[i], bounds[i + 1]) for i in range(1, len(bounds) - 2, 2)]
 
 
 def _shared(a: str, b: str) -> int:

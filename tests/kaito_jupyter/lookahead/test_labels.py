@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 from tiny import CHATML, WORDS, make_tokenizer
 
+from kaito_jupyter import Dataset
+from kaito_jupyter.chat import ChatTemplate
 from kaito_jupyter.demo import smollm2
-from kaito_jupyter.lookahead import Lookahead, preview
+from kaito_jupyter.lookahead import Lookahead, ahead, preview
+from kaito_jupyter.lookahead.quick import Quick
+from kaito_jupyter.lookahead.tokenizer import ModelTokenizer
 from kaito_trainer import data, model
 from kaito_trainer.contract import TrainingConfig
 from kaito_trainer.places import Places
@@ -137,8 +141,6 @@ def trained(seen: Lookahead, frame: pd.DataFrame, place: Path, config: TrainingC
     """What the trainer makes of the file that is sent, with its own reader, tokenizer and template."""
     from transformers import GenerationConfig
 
-    from kaito_jupyter import Dataset
-
     Dataset.read(frame).write(place / "train.parquet")
     rows = data.load(place / "train.parquet", config.merged({"DatasetConfig": {"shuffle_dataset": False}}))
     tokenizer = model.tokenizer(str(folder), config, Places(place))
@@ -197,3 +199,65 @@ def test_what_is_drawn_is_all_of_the_tokens_in_order(models: dict[str, Path]) ->
     text = "".join(token.text for token in row.tokens)
     assert "<|im_start|>assistant\n" in text
     assert "\ufffd" not in text
+
+
+@pytest.mark.parametrize("format", ["conversational", "instruction", "text"])
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_counted_by_their_words_come_to_the_same(
+    name: str, format: str, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name not in models:
+        pytest.skip("SmolLM2 cannot be made here")
+    frame = pd.concat([frames()[format]] * 2, ignore_index=True)
+    for options in ({}, {"assistant_only_loss": False} if format == "conversational" else {}):
+        for limit in (24, 400):
+            monkeypatch.setattr(ahead, "QUICK_FROM", 10**9)
+            exact = preview(frame, preset=models[name], rows=0, max_length=limit, **options)
+            monkeypatch.setattr(ahead, "QUICK_FROM", 1)
+            quick = preview(frame, preset=models[name], rows=0, max_length=limit, **options)
+            assert quick.figures == exact.figures
+
+
+@pytest.mark.parametrize("format", ["conversational", "instruction", "text"])
+@pytest.mark.parametrize("name", ["SmolLM2", "byte-level", "byte-level, two ends", "byte-level, thinking"])
+def test_most_rows_are_counted_by_their_words_and_each_as_the_trainer_labels_it(
+    name: str, format: str, models: dict[str, Path]
+) -> None:
+    if name not in models:
+        pytest.skip("SmolLM2 cannot be made here")
+    rows = Dataset.read(frames()[format])
+    examples = [ahead._example(row) for row in rows.sample(rows.rows)]
+    tokenizer, template = ModelTokenizer.of(models[name]), ChatTemplate.of(models[name])
+    assert template is not None
+    on = loss_on(rows.format, TrainingConfig())
+    tokenizing = Tokenizing(tokenizer, rows.format, on, 24, set(tokenizer.ends), template.renderer)
+    quick = Quick.of(tokenizing, tokenizer)
+    assert quick is not None
+    counts = quick.count(examples)
+    assert sum(count is None for count in counts) < len(counts) / 4
+    for count, (ids, labels) in zip(counts, tokenizing.tokens(examples), strict=True):
+        kept = [sum(label != -100 for label in part) for part in (labels[1:24], labels[1:])]
+        assert count is None or (count.length, count.trained, count.wanted) == (len(ids), *kept)
+
+
+def test_a_tokenizer_whose_tokens_reach_over_a_space_counts_row_by_row(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.concat([frames()["text"]] * 2, ignore_index=True)
+    for name, file in (("unigram, begins", None), ("byte-level", "what\u0120it")):
+        folder = models[name]
+        if file is not None:
+            folder = saved(make_tokenizer(CHATML), tmp_path / "across")
+            told = json.loads((folder / "tokenizer.json").read_text())
+            told["model"]["vocab"][file] = max(told["model"]["vocab"].values()) + 1000
+            (folder / "tokenizer.json").write_text(json.dumps(told))
+        tokenizer = ModelTokenizer.of(folder)
+        tokenizing = Tokenizing(tokenizer, "text", "text", 24, set(tokenizer.ends))
+        quick = Quick.of(tokenizing, tokenizer)
+        if file is not None:
+            assert quick is None
+    monkeypatch.setattr(ahead, "QUICK_FROM", 1)
+    monkeypatch.setattr(Quick, "_last", lambda quick, text: None)  # as if it counted wrong
+    seen = preview(frame, preset=models["byte-level"], rows=0)
+    monkeypatch.setattr(ahead, "QUICK_FROM", 10**9)
+    assert seen.figures == preview(frame, preset=models["byte-level"], rows=0).figures
