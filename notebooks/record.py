@@ -1,6 +1,7 @@
 """Make the recordings that notebooks and documentation play: three real trainings of a small model, with LoRA's rank 4, 16 and 64.
 
-`python notebooks/record.py` trains them on this machine (eight minutes on two cores) and writes `recorded/rank-*.jsonl`.
+`python notebooks/record.py` trains them on this machine (eight minutes on two cores) and writes `recorded/rank-*.jsonl`,
+with each one's spec beside it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> None:
         run.wait()
         log = (Path(str(run.adapter)) / "events.jsonl").read_text(encoding="utf-8")
         (RECORDED / f"{run.name}.jsonl").write_text(portable(log), encoding="utf-8")
+        (RECORDED / f"{run.name}.yaml").write_text(portable(run.spec.to_yaml()), encoding="utf-8")
         print(run)
         run.delete()
 

@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -52,6 +52,7 @@ class _Tape:
 
 class ReplayBackend:
     """Plays recordings. `recordings`: log files, each a run by the name of its file (`otter.jsonl` is the run `otter`).
+    A spec's YAML beside it (`otter.yaml`) is what that run was asked for; without it, the lines tell model and method.
 
     `speed` 1 is as it was, 60 a minute a second, None at once. A run that is submitted plays the first recording under
     its own name, whatever its data. `end` says how a recording ended that does not tell itself. Raises `BackendError`
@@ -199,7 +200,7 @@ class ReplayBackend:
             Status(state.state) if state.state in TERMINAL else Status("Failed", "The recording has no end.", "killed")
         )
         model, method = (state.train_begin.get(key) for key in ("model", "method"))
-        spec = spec or TuningSpec(
+        spec = spec or _spec_beside(path) or TuningSpec(
             preset=model if isinstance(model, str) else path.stem,
             method=method if method in METHODS else "lora",
             name=path.stem,
@@ -223,6 +224,15 @@ class ReplayBackend:
         if played < len(tape.lines):
             return Status("Running", created=tape.created, started=tape.created)
         return tape.end
+
+
+def _spec_beside(path: Path) -> TuningSpec | None:
+    """What the recorded run was asked for, where that lies beside its lines. Raises `SpecError`."""
+    try:
+        text = path.with_suffix(".yaml").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return replace(TuningSpec.from_yaml(text), name=path.stem)
 
 
 def _times(lines: Sequence[str]) -> list[float]:

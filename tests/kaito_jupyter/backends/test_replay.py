@@ -150,3 +150,17 @@ def test_a_run_shows_a_recording_like_any_other(otter):
         assert list(run.state.output) == ["a foreign line"]
     finally:
         run.close()
+
+
+def test_a_spec_beside_a_recording_is_what_its_run_was_asked_for(otter):
+    asked = TuningSpec(preset="phi-4-mini-instruct", method="qlora", name="of-old")
+    otter.with_suffix(".yaml").write_text(asked.to_yaml(), encoding="utf-8")
+    backend = ReplayBackend(otter)
+    spec = backend.spec(backend.find("otter"))
+    assert (spec.preset, spec.method, spec.name) == ("phi-4-mini-instruct", "qlora", "otter")
+
+
+def test_a_spec_beside_a_recording_that_is_none_is_told(otter):
+    otter.with_suffix(".yaml").write_text("kind: Workspace\nresource: 7\n", encoding="utf-8")
+    with pytest.raises(SpecError):
+        ReplayBackend(otter)
