@@ -25,6 +25,7 @@ from .drawn import Drawn, draw
 from .estimate import CHATML, Estimate
 from .measure import Differs, Figures, Numbered, figures
 from .quick import Quick
+from .stock import StockTokenizing
 from .tokenizer import ModelTokenizer, NoTokenizer, Tokens
 
 ROWS: Final = 100_000
@@ -164,14 +165,12 @@ def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first:
     on = _loss_on(dataset, config, target, notes)
     tokenizer, template = _means(dataset, str(model), config, notes)
     context = _context(str(model))
-    tokenizing = Tokenizing(
-        tokenizer,
-        dataset.format,
-        on,
-        max_length(config, context),
-        set(tokenizer.ends),
-        template.renderer if template else None,
-    )
+    renderer = template.renderer if template else None
+    limit, ends = max_length(config, context), set(tokenizer.ends)
+    if target == "kaito":
+        tokenizing: Tokenizing = StockTokenizing(tokenizer, dataset.format, limit, ends, renderer)
+    else:
+        tokenizing = Tokenizing(tokenizer, dataset.format, on, limit, ends, renderer)
     exact = tokenizer.exact and (template is None or template.origin not in (STAND_IN, UNREAD))
     arguments = config.TrainingArguments
     batch = arguments.per_device_train_batch_size or 1

@@ -41,6 +41,7 @@ class Estimate:
     exact = False
     eos_token = "<|im_end|>"
     eos_token_id = 0
+    pad_token_id = 0
     added: Sequence[str] = ("<|im_start|>", "<|im_end|>")
     ends = frozenset({0})
 

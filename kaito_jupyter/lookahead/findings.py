@@ -30,7 +30,7 @@ def problems(seen: Lookahead) -> list[Problem]:
         why = f"the rows are conversations, and {model(seen)} has no chat template to write them as text."
         remedy = "Set it to a Jinja file's path or a one-line template, or take the model's instruct version."
         return [Problem(path, why, remedy)]
-    found = [*_rows(seen), *_cut(seen), *_repeated(seen), *_padded(seen)]
+    found = [*_rows(seen), *_cut(seen), *_endless(seen), *_repeated(seen), *_padded(seen)]
     if seen.exact:
         return found
     return [replace(p, message=f"by an estimate, {p.message}", severity="note", fix=()) for p in found]
@@ -69,6 +69,17 @@ def _cut(seen: Lookahead) -> Iterator[Problem]:
     else:
         remedy = f"Set it to {fix[0][1]}, the most that {model(seen)} takes, or leave it so."
     yield Problem(LENGTH, what, remedy, "warning", fix)
+
+
+def _endless(seen: Lookahead) -> Iterator[Problem]:
+    """KAITO's trainer masks the end token where it pads, too (field note K2)."""
+    f = seen.figures
+    if f.left and f.endless == f.rows - f.refused:
+        what = "no row's end is trained on, as KAITO's own trainer takes this model's end token for padding: answers may run on without end."
+        remedy = (
+            "Train with our trainer, which trains it (backend job or local), or a model that pads with another token."
+        )
+        yield Problem("backend", what, remedy, "warning")
 
 
 def _longer(seen: Lookahead) -> tuple[tuple[str, int], ...]:

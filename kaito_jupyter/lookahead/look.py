@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from .histogram import histogram
-from .words import LEARNT, facts, heading, model, rows, spread, stretches
+from .words import facts, heading, learnt, model, rows, spread, stretches
 
 if TYPE_CHECKING:
     from .ahead import Lookahead
@@ -30,7 +30,7 @@ def html(seen: Lookahead) -> str:
         f"<style>{_style()}</style>",
         f'<section class="kaito-look" aria-label="{escape(seen.name)} as the model sees it">',
         f"<header><h4>{escape(seen.name)} <span>as {escape(model(seen))} sees it</span></h4>{exact}",
-        f"<p>{rows(seen.total)} ({seen.format}); {LEARNT[seen.on]}</p></header>",
+        f"<p>{rows(seen.total)} ({seen.format}); {learnt(seen)}</p></header>",
         _lengths(seen),
         f"<table>{''.join(map(_fact, facts(seen)))}</table>",
         _remarks(seen),

@@ -37,6 +37,8 @@ class Row(NamedTuple):
     """Tokens that would be trained on and are cut off."""
     prompt: int
     """A hash of what is asked."""
+    stops: bool = True
+    """Whether an end of it is trained on, or cut off."""
 
 
 Numbered = tuple[int, Example]
@@ -89,6 +91,8 @@ class Figures:
     """Rows that the chat template refuses: the trainer stops at the first."""
     refusal: str = ""
     """What it says of the first."""
+    endless: int = 0
+    """Rows of which no end is trained on, though it is there: the model does not learn to stop."""
     repeated: int = 0
     """Rows that ask what an earlier row has asked."""
     batch: int = 1
@@ -129,7 +133,7 @@ def figures(
         return result, odd
     import numpy as np
 
-    length, trained, lost, prompt = (np.array(column) for column in zip(*found, strict=True))
+    length, trained, lost, prompt, stops = (np.array(column) for column in zip(*found, strict=True))
     limit = tokenizing.max_length
     kept = length if limit is None else np.minimum(length, limit)
     result.lengths = lengths([length])
@@ -139,6 +143,7 @@ def figures(
     result.lost = int(lost.sum())
     result.untrained = int((trained == 0).sum())
     result.trained = int(trained.sum())
+    result.endless = int((~stops).sum())
     result.repeated = len(prompt) - len(np.unique(prompt))
     remaining = kept[trained > 0]
     result.kept = int(remaining.sum())
@@ -253,7 +258,8 @@ def _counted(tokenizing: Tokenizing, numbered: Sequence[Numbered]) -> _Counted:
         wanted = trained = len(ids) - labels.count(IGNORED) - first
         if limit is not None and len(ids) > limit:
             trained = limit - labels[:limit].count(IGNORED) - first
-        result.take(Row(len(ids), trained, wanted - trained, _asked(one[1])), one, limit)
+        stops = (limit is not None and len(ids) > limit) or not tokenizing.ends.isdisjoint(labels)
+        result.take(Row(len(ids), trained, wanted - trained, _asked(one[1]), stops), one, limit)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .histogram import histogram
-from .words import LEARNT, facts, heading, model, rows, share, share_of, spread, stretches
+from .words import facts, heading, learnt, model, rows, share, share_of, spread, stretches
 
 if TYPE_CHECKING:
     from .ahead import Lookahead
@@ -35,7 +35,7 @@ def line(seen: Lookahead) -> str:
 def text(seen: Lookahead) -> str:
     """Several lines."""
     bars = histogram(seen.figures)
-    lines = [f"{seen.name} as {model(seen)} sees it: {rows(seen.total)} ({seen.format}), {LEARNT[seen.on]}"]
+    lines = [f"{seen.name} as {model(seen)} sees it: {rows(seen.total)} ({seen.format}), {learnt(seen)}"]
     lines.append(f"  {'tokens a row':<14}{spread(seen)}")
     if bars.counts:
         top = max(bars.counts)

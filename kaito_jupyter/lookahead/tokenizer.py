@@ -43,6 +43,8 @@ class Tokens(Protocol):
     """Whether it is the model's own."""
     eos_token: str
     eos_token_id: int
+    pad_token_id: int
+    """What KAITO's trainer takes for padding: the end token where the tokenizer names no other."""
     added: Sequence[str]
     """Tokens beside the vocabulary's own."""
 
@@ -63,7 +65,9 @@ class ModelTokenizer:
     is_fast = True
     exact = True
 
-    def __init__(self, tokenizer: Tokenizer, eos_token: str, ends: Sequence[int] = ()) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, eos_token: str, ends: Sequence[int] = (), pad_token: str | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         found = tokenizer.get_added_tokens_decoder()
         self.added: Sequence[str] = tuple(token.content for token in found.values())
@@ -72,6 +76,8 @@ class ModelTokenizer:
         if eos is None:
             raise NoTokenizer(f"its tokenizer does not know its own end token {eos_token}")
         self.eos_token, self.eos_token_id = eos_token, eos
+        pad = None if pad_token is None else tokenizer.token_to_id(pad_token)
+        self.pad_token_id = eos if pad is None else pad
         self.ends = {eos, *ends}
         """Tokens at which the model's generation stops."""
 
@@ -98,7 +104,7 @@ class ModelTokenizer:
         eos = eos_token or named.get("eos_token")
         if eos is None:
             raise NoTokenizer("its tokenizer has no end token")
-        return cls(tokenizer, eos, _ends(folder))
+        return cls(tokenizer, eos, _ends(folder), named.get("pad_token"))
 
     def __call__(self, texts: list[str] | str, add_special_tokens: bool = True) -> Any:
         if isinstance(texts, str):

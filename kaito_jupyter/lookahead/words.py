@@ -22,6 +22,14 @@ LEARNT: Final = {
 }
 
 
+def learnt(seen: Lookahead) -> str:
+    """What is trained on."""
+    if seen.target != "kaito":
+        return LEARNT[seen.on]
+    but = ", but no end of it" if seen.figures.endless and seen.figures.endless == seen.figures.left else ""
+    return f"KAITO's own trainer trains on all of it, the prompts too{but}"
+
+
 def facts(seen: Lookahead) -> list[tuple[str, str]]:
     """Name and value of what the rows come to."""
     f = seen.figures
