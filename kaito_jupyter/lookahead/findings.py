@@ -74,7 +74,7 @@ def _cut(seen: Lookahead) -> Iterator[Problem]:
 def _endless(seen: Lookahead) -> Iterator[Problem]:
     """KAITO's trainer masks the end token where it pads, too (field note K2)."""
     f = seen.figures
-    if f.left and f.endless == f.rows - f.refused:
+    if f.never_stops:
         what = "no row's end is trained on, as KAITO's own trainer takes this model's end token for padding: answers may run on without end."
         remedy = (
             "Train with our trainer, which trains it (backend job or local), or a model that pads with another token."

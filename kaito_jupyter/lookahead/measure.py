@@ -103,6 +103,11 @@ class Figures:
     """Sequences of `max_length` tokens that all rows would fit into."""
 
     @property
+    def never_stops(self) -> bool:
+        """Whether no row teaches the model to stop, of those that are not cut."""
+        return 0 < self.endless == self.rows - self.refused - self.truncated
+
+    @property
     def left(self) -> int:
         """Rows that are trained on."""
         return self.rows - self.untrained - self.refused

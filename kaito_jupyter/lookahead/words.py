@@ -26,7 +26,7 @@ def learnt(seen: Lookahead) -> str:
     """What is trained on."""
     if seen.target != "kaito":
         return LEARNT[seen.on]
-    but = ", but no end of it" if seen.figures.endless and seen.figures.endless == seen.figures.left else ""
+    but = ", but no end of it" if seen.figures.never_stops else ""
     return f"KAITO's own trainer trains on all of it, the prompts too{but}"
 
 

@@ -99,5 +99,6 @@ def test_an_end_that_is_never_trained_on_is_warned_of(models: dict[str, Path]) -
     assert ends
     assert not any(token.trained for token in ends)
     assert "the prompts too, but no end of it" in trap._repr_html_().replace("&#x27;", "'")
+    assert seen(frame, models["its end token"], length=34).figures.never_stops
     assert seen(frame, models["another"], length=200).problems == []
     assert seen(frame, models["its end token"], "job", 200).problems == []
