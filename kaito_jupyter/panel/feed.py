@@ -17,6 +17,7 @@ from ..spec import TuningSpec
 from ..state import RunState, Series
 from ..state.series import number
 from ..state.spent import spent
+from ..state.words import ending
 from ..status import RunRef
 from .advice import Advice
 
@@ -166,6 +167,7 @@ class Feed:
             "reason": _text(state.reason),
             "trouble": self._trouble(),
             "phase": state.phase,
+            "ending": " · ".join(ending(state)),
             "detail": _text(state.phase_detail),
             "done": state.phase_done,
             "total": state.phase_total,

@@ -154,7 +154,8 @@ def _eval_steps(f: _Facts) -> float | None:
         return None
     if _best(f) and arguments.save_steps is not None:
         return arguments.save_steps
-    return max(1, math.ceil(f.steps / 4)) if f.steps is not None else 100
+    parts = 4 if f.config.TrainerOptions.early_stopping_patience is None else 10
+    return max(1, math.ceil(f.steps / parts)) if f.steps is not None else 100
 
 
 def _save_strategy(f: _Facts) -> str:

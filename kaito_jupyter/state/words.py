@@ -131,6 +131,16 @@ def amounts(state: RunState) -> str:
     return f"{amount(state.phase_done, state.phase_unit)} of {amount(state.phase_total, state.phase_unit)}{unit}"
 
 
+def ending(state: RunState) -> list[str]:
+    """Why it ended before its last step, and whose adapter it left, where the trainer says that these are not the usual ones."""
+    end, parts = state.train_end, []
+    if state.state == "Succeeded" and isinstance(why := end.get("stopped_early"), str) and why:
+        parts.append(f"stopped early, {short(why, 60)}")
+    if isinstance(step := end.get("adapter_step"), int):
+        parts.append(f"adapter of step {step:,}, the best")
+    return parts
+
+
 def _over(state: RunState, now: float) -> list[str]:
     spent, loss, at = state.elapsed(now), state.loss, steps(state)
     if state.state == "Failed":
@@ -138,7 +148,8 @@ def _over(state: RunState, now: float) -> list[str]:
         return [f"{where} at step {at}" if state.phase == "training" and at else where]
     numbers = [f"loss {shown(loss)}" if loss is not None else "", _held_out(state)]
     if state.state == "Cancelled":
-        return [f"cancelled at step {at}" if at else "cancelled", *numbers]
-    done = f"{state.global_step:,} steps" if state.global_step else ""
+        return [f"cancelled at step {at}" if at else "cancelled", *ending(state), *numbers]
+    steps_made = f"{at} steps" if state.train_end.get("stopped_early") else f"{state.global_step:,} steps"
+    done = steps_made if state.global_step else ""
     time = f"in {duration(spent)}" if spent is not None else ""
-    return ["succeeded", f"{done} {time}".strip(), *numbers]
+    return ["succeeded", f"{done} {time}".strip(), *ending(state), *numbers]

@@ -78,7 +78,8 @@ export function sentence(status, now) {
   const took = known(s.ended) && known(s.started) ? duration(s.ended - s.started) : "";
   const parts = [];
   if (s.state === "Succeeded") {
-    parts.push("Finished", s.step ? `${count(s.step)} steps${took ? ` in ${took}` : ""}` : took && `in ${took}`);
+    const made = s.ending && known(s.max_steps) && s.step < s.max_steps ? `${count(s.step)} of ${count(s.max_steps)}` : count(s.step);
+    parts.push("Finished", s.step ? `${made} steps${took ? ` in ${took}` : ""}` : took && `in ${took}`, s.ending);
   } else if (s.state === "Failed") {
     parts.push(`Failed${s.step ? ` at ${steps}` : s.phase && s.phase !== "pending" ? ` while ${s.phase}` : ""}`);
     parts.push(took && `after ${took}`);

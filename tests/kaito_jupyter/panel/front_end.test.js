@@ -119,6 +119,8 @@ test("a run's state is said in a sentence", () => {
   const loading = { state: "Running", phase: "downloading", detail: "a.bin", done: 1048576, total: 4194304, unit: "bytes" };
   assert.equal(numbers.sentence(loading, 0), "Downloading · a.bin · 1.0 MiB of 4.0 MiB");
   assert.equal(numbers.sentence({ state: "Succeeded", step: 400, started: 0, ended: 372 }, 0), "Finished · 400 steps in 6m 12s");
+  const early = { state: "Succeeded", step: 60, max_steps: 400, started: 0, ended: 60, ending: "stopped early, no better in 3 evaluations" };
+  assert.equal(numbers.sentence(early, 0), "Finished · 60 of 400 steps in 1m 00s · stopped early, no better in 3 evaluations");
   assert.equal(numbers.sentence({ state: "Failed", phase: "loading", started: 0, ended: 4 }, 0), "Failed while loading · after 4s");
   assert.equal(numbers.share(at), 0.3);
   assert.equal(numbers.share(loading), 0.25);

@@ -174,6 +174,17 @@ def test_a_cancelled_run_has_no_failure():
     assert (state.state, state.failure) == ("Cancelled", None)
 
 
+def test_an_early_end_that_was_asked_for_is_a_success_and_says_why():
+    end = ev.TrainEnd(
+        status="completed", global_step=4, stopped_early="no better in 3 evaluations", best_step=2, adapter_step=2
+    )
+    state = folded([*a_run()[:-1], line(ev.TrainBegin(max_steps=20, told_to=4, global_step=4), 18), line(end, 19)])
+    assert state.state == "Succeeded"
+    said = state.describe(0)
+    assert said.startswith("succeeded · 4/20 steps")
+    assert "stopped early, no better in 3 evaluations · adapter of step 2, the best" in said
+
+
 def test_lines_that_come_twice_change_nothing():
     once, twice = folded(a_run()), folded([item for item in a_run() for _ in range(2)] + a_run())
     assert curve(once) == curve(twice)
