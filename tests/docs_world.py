@@ -62,6 +62,7 @@ def make_world(home: Path) -> dict[str, str]:
     return {
         "HF_HUB_CACHE": str(home / "hub"),
         "HF_HUB_OFFLINE": "1",
+        "KAITO_HISTORY": "",  # kept, in that world's own state folder
         "OMP_NUM_THREADS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }

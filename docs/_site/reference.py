@@ -24,6 +24,10 @@ SELDOM = ("-h", "--help")
 def options_page() -> str:
     """Every option of the configuration, a row each: all that the contract says of it."""
     lines = [
+        "---",
+        "hide: [toc]",
+        "---",
+        "",
         "# All options",
         "",
         "The configuration's sections are KAITO's, the fields Hugging Face's. A magic sets a field by its flag, or any field with",
