@@ -33,7 +33,12 @@ def problems(config: TrainingConfig) -> Iterator[Problem]:
                 yield from _absent(section.NAME, str(name))
             elif not field.readable:
                 path = f"{section.NAME}.{name}"
-                yield Problem(path, "KAITO's trainer can read no value for it.", ELSEWHERE, fix=((path, None),))
+                yield Problem(
+                    path,
+                    "KAITO's trainer reads its options from a command line, on which this one cannot be written.",
+                    ELSEWHERE,
+                    fix=((path, None),),
+                )
             else:
                 yield from _unread(field, value)
 
@@ -45,7 +50,7 @@ def _absent(section: str, name: str) -> Iterator[Problem]:
     if ours is None and name not in explained(section):
         return
     if section in OWN:
-        what = "KAITO's trainer has no such field and ends on it."
+        what = "KAITO's trainer has no such field, and would end with an error."
         say = f"{close_match(name, fields)} Leave it out. The fields are {listing(fields, 'and')}.".strip()
         yield Problem(path, what, say, fix=((path, None),))
     elif ours is not None and ours.trl:
@@ -54,7 +59,7 @@ def _absent(section: str, name: str) -> Iterator[Problem]:
     else:
         package = PACKAGES.get(section, "transformers")
         package = "transformers" if section == "TrainingArguments" else package
-        what = f"KAITO's image holds {package} {releases('stock')[package]}, which has no such field, and ends on it."
+        what = f"KAITO's image holds {package} {releases('stock')[package]}, which has no such field: the trainer would end with an error."
         yield Problem(path, what, ELSEWHERE, fix=((path, None),))
 
 

@@ -16,7 +16,9 @@ from .sources import SOURCE_FORMS
 if TYPE_CHECKING:
     from .model import Target, TuningSpec
 
-POD_DESTINATIONS: Final = "Give image:REF (with a push secret) or pvc:CLAIM."
+POD_DESTINATIONS: Final = (
+    "Give image:REGISTRY/NAME:TAG (an image, with a push secret) or pvc:CLAIM (a volume of the cluster)."
+)
 POD_FOLDERS: Final = ("/mnt/", "/workspace/")
 """Where a pod's image or volume may hold a model, so that a folder unknown here can be meant."""
 
@@ -199,7 +201,7 @@ def _output(spec: TuningSpec, target: Target) -> Iterator[Problem]:
         yield Problem(
             f"{path}.imagePushSecret",
             "an image is pushed with the login of a Secret, and none is named.",
-            "Name one (--push-secret): kubectl create secret docker-registry makes it.",
+            "Name one (--push-secret); `kubectl create secret docker-registry` makes such a Secret.",
         )
 
 

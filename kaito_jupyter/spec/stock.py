@@ -56,7 +56,7 @@ def _batch(config: TrainingConfig) -> Iterator[Problem]:
             fix.append(("TrainingArguments.gradient_accumulation_steps", more))
         yield Problem(
             f"TrainingArguments.{name}",
-            f"{size} fails in KAITO's trainer as soon as two examples differ in length.",
+            f"batches of {size} fail in KAITO's trainer as soon as two examples differ in length.",
             f"{remedy}.",
             fix=tuple(fix),
         )
@@ -68,7 +68,7 @@ def _collator(config: TrainingConfig) -> Iterator[Problem]:
         if value is True:
             yield Problem(
                 f"TrainingArguments.{name}",
-                "KAITO's trainer brings its own collator, with which this fails.",
+                "KAITO's trainer makes its batches itself (it brings its own collator), and fails with this.",
                 "Leave it out, or train with our trainer (backend job or local).",
                 fix=((f"TrainingArguments.{name}", None),),
             )
@@ -76,7 +76,7 @@ def _collator(config: TrainingConfig) -> Iterator[Problem]:
         if getattr(arguments, name) is True:
             yield Problem(
                 f"TrainingArguments.{name}",
-                "KAITO's trainer brings its own collator, which trains on the prompt too.",
+                "KAITO's trainer makes its batches itself (it brings its own collator), and trains on the prompts too.",
                 "Train with our trainer (backend job or local) for a loss on the answers only.",
                 severity="warning",
             )
@@ -104,7 +104,7 @@ def _shapes(said: TrainingConfig) -> Iterator[Problem]:
                 yield Problem(path, what, written, fix=((path, text),))
             elif isinstance(value, list | tuple) and not value:
                 what = "KAITO's trainer cannot read an empty list."
-                yield Problem(path, what, "Leave the line out.", fix=((path, None),))
+                yield Problem(path, what, "Leave it out.", fix=((path, None),))
             elif isinstance(value, list | tuple) and any(isinstance(v, list | tuple | Mapping | None) for v in value):
                 yield Problem(path, "KAITO's trainer reads flat lists only.", written, fix=((path, text),))
 
@@ -136,7 +136,7 @@ def _data(spec: TuningSpec, config: TrainingConfig) -> Iterator[Problem]:
     if isinstance(dataset.dataset_path, str) and dataset.dataset_path.startswith(f"{MOUNT_ROOT}/"):
         yield Problem(
             "DatasetConfig.dataset_path",
-            f"{shown(dataset.dataset_path)} is looked for below {MOUNT_ROOT} once more by KAITO's trainer.",
+            f"KAITO's trainer puts {MOUNT_ROOT}/ before it, and would look for {MOUNT_ROOT}{dataset.dataset_path}.",
             f'Write "{dataset.dataset_path[len(MOUNT_ROOT) + 1 :]}".',
             fix=(("DatasetConfig.dataset_path", dataset.dataset_path[len(MOUNT_ROOT) + 1 :]),),
         )
@@ -174,5 +174,8 @@ def _file_name(path: str, url: str, told: bool) -> Iterator[Problem]:
 def _ours(spec: TuningSpec) -> Iterator[Problem]:
     if spec.config.TrainerOptions.to_dict():
         yield Problem(
-            TrainerSection.NAME, "KAITO's trainer does not know these options.", "They are left out.", severity="note"
+            TrainerSection.NAME,
+            "these are options of our own trainer, which KAITO's does not know.",
+            "They are left out.",
+            severity="note",
         )

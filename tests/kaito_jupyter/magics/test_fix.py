@@ -32,7 +32,7 @@ def test_with_fix_it_is_done_and_said(shell: InteractiveShell, capsys: pytest.Ca
         == 'kaito: fixed: --preset: "phi4-mini-instruct" → "phi-4-mini-instruct", since "phi4-mini-instruct" is no preset that KAITO can tune.'
     )
     assert any(
-        "TrainingArguments.packing: true → left out, since KAITO's trainer brings its own collator" in t for t in told
+        "TrainingArguments.packing: true → left out, since KAITO's trainer makes its batches itself" in t for t in told
     )
     assert len(told) == 4 == len(plan.fixes)
 

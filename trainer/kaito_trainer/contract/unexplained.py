@@ -57,7 +57,7 @@ def unexplained(section: str, name: str, value: Any, image: Image) -> tuple[list
         remedy = f"The fields are {listing(own, 'and')}."
         return [Problem(path, "there is no such field.", remedy, fix=((path, None),))], None
     if stock:
-        what = "KAITO's trainer has no such field and ends on it."
+        what = "KAITO's trainer has no such field, and would end with an error."
         return [Problem(path, what, "Leave it out.", fix=((path, None),))], None
     if section == "ModelConfig":
         what = "our trainer hands no such field on to `from_pretrained`."
