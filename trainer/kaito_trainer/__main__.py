@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from . import beside, failures, results
 from .contract import Problem, TrainingConfig, check
-from .contract.events import Phase, TrainEnd
+from .contract.events import Error, Phase, TrainEnd
 from .contract.names import MOUNT_ROOT
 from .contract.sections import TRAINER_KEY
 from .emit import Emitter
@@ -38,6 +39,9 @@ ENVIRONMENT: Final = {
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",  # as KAITO sets it: less memory lost to fragments
 }
 """Set where the user has not set it otherwise, before the libraries that read it are imported."""
+
+PATIENCE: Final = 3.0
+"""Seconds for which another process than the first waits with its own failure: mostly it is that of all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +74,7 @@ def train(file: Path, places: Places) -> int:
     rank_zero = os.environ.get("RANK", "0") == "0"
     emit = Emitter(sys.stdout, speaks=rank_zero)
     config: TrainingConfig | None = None
+    output: Path | None = None
     try:
         config = read(file)
         wrong = problems(config)
@@ -103,8 +108,24 @@ def train(file: Path, places: Places) -> int:
         emit.cancelled()
         return stop.exit_code
     except BaseException as error:  # noqa: BLE001 (every end is told as an event)
-        emit(failures.explain(error, config))
+        _tell(failures.explain(error, config), emit, output)
         return 1
+
+
+def _tell(error: Error, emit: Emitter, output: Path | None) -> None:
+    """Say why it failed. Of several processes the first one speaks, unless the failure is another's own: it knows nothing of it.
+
+    The others then only see that one went away, which is nobody's reason.
+    """
+    if output is not None and os.environ.get("WORLD_SIZE", "1") != "1":
+        if not emit.speaks:
+            time.sleep(PATIENCE)
+        if told(output).failed and (not emit.speaks or error.kind == "crash"):
+            return
+        if not emit.speaks and error.kind != "crash":
+            emit.speaks = True
+            emit.copy_to(output)
+    emit(error)
 
 
 def read(file: Path) -> TrainingConfig:

@@ -13,9 +13,9 @@ from .checkpoints import Checkpoints
 from .clock import Clock
 from .contract.events import HISTORY_POINTS, Evaluate, Generate, History, Log, Payload, Phase, Save, TrainBegin
 from .gauge import Gauge
-from .keeping import added, agreed
 from .resume import Start
 from .stop import Cancelled, Stop
+from .together import added, agreed
 
 HISTORY_EVERY: Final = 200
 """Logged steps between two `history` events at first; later a tenth of those so far, so that they cost the log little."""

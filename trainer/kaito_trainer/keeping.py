@@ -21,6 +21,7 @@ from transformers.trainer_callback import ExportableState
 from . import results
 from .checkpoints import Checkpoint, Checkpoints
 from .oom import Halving
+from .together import added
 
 STATE = "trainer_state.json"
 OF_A_STEP = 24
@@ -63,16 +64,17 @@ class Keeping(Halving):
         self._total_loss_scalar = numbers["loss_total"]
         self._globalstep_last_logged = numbers["last_logged"]
         self._initial_global_step = 0  # the mean loss at the end is that of all steps
-        self._total_train_tokens = numbers["tokens"]
+        self._total_train_tokens = numbers["tokens"] if self.args.process_index == 0 else 0
 
     def numbers(self) -> dict[str, Any]:
-        """What `restore` needs."""
+        """What `restore` needs. All processes together: each counts its own."""
+        loss, tokens = added(float(self._tr_loss), self._total_train_tokens)
         return {
             "seconds": round(self.seconds + time.monotonic() - self._begun, 3),
-            "loss_since_log": float(self._tr_loss),
+            "loss_since_log": loss / max(1, self.args.world_size),
             "loss_total": self._total_loss_scalar,
             "last_logged": self._globalstep_last_logged,
-            "tokens": self._total_train_tokens,
+            "tokens": int(tokens),
         }
 
     def checkpoint(self) -> None:
@@ -219,24 +221,4 @@ def set_generators(states: tuple[Any, ...]) -> None:
         torch.cuda.set_rng_state_all(cuda)
 
 
-def agreed(*values: float) -> tuple[float, ...]:
-    """Each value's largest among all processes: they must end, and save, after the same step."""
-    return _together(values, torch.distributed.ReduceOp.MAX)
-
-
-def added(*values: float) -> tuple[float, ...]:
-    """Each value's sum over all processes."""
-    return _together(values, torch.distributed.ReduceOp.SUM)
-
-
-def _together(values: tuple[float, ...], operation: Any) -> tuple[float, ...]:
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return values
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    together = torch.tensor(values, dtype=torch.float64, device=device)
-    distributed.all_reduce(together, operation)
-    return tuple(together.tolist())
-
-
-__all__ = ["Keeping", "added", "agreed", "generators", "set_generators"]
+__all__ = ["Keeping", "generators", "set_generators"]

@@ -3,13 +3,13 @@
 The step is made again with half the rows at once and twice as many times; the loss is a sum over tokens divided by those of
 the whole step, so what is learnt does not change. What did not fit is noted in the output folder and never tried again, after
 a restart neither. A single row that does not fit alone is tried with its activations computed twice; if that is not enough,
-the error says how long a row fits.
+the error says how long a row fits. Of several processes each halves its own part; the others hear of it after the step.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,14 @@ from typing import Any, Final
 import torch
 from trl import SFTTrainer
 
-from . import pieces, results
+from . import pieces, results, together
 from .contract import TrainingConfig
 from .failures import Failure, is_out_of_memory
 from .pieces import Inputs
+from .together import agreed
 
+SIZES: Final = ("rows", "tokens", "eval_rows")
+"""What `Limits` are about."""
 SHORTEST: Final = 16
 """Tokens below which no row is looked for that would fit."""
 
@@ -78,6 +81,9 @@ class Halving(SFTTrainer):
         """Hears what was changed."""
         self._made: list[Inputs] = []  # batches of the present step that were sent through the model
         self._of_step = 0  # how many it has
+        self._news = False  # of the limits, that the other processes have not heard
+        if self.args.ddp_broadcast_buffers is None:
+            self.args.ddp_broadcast_buffers = False  # no buffer of a model changes, and nobody shall wait within a step
         if self.limits.recompute:
             self.recompute()
 
@@ -94,9 +100,10 @@ class Halving(SFTTrainer):
         while True:
             short_of = None
             try:
-                for batch in todo:
-                    loss = self._in_pieces(model, batch, num_items_in_batch)
-                return loss
+                with together.alone(model):
+                    for batch in todo:
+                        loss = self._in_pieces(model, batch, num_items_in_batch)
+                break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -107,6 +114,9 @@ class Halving(SFTTrainer):
             self.forget_step()
             self._halve(model, num_items_in_batch, short_of)
             todo = list(self._made)  # what the step's earlier batches had added up is gone, too
+        if len(self._made) == self._of_step and together.add_up(model, self._news):
+            self._hear()
+        return loss
 
     def prediction_step(self, model: Any, inputs: Inputs, *args: Any, **kwargs: Any) -> Any:
         while True:
@@ -145,10 +155,7 @@ class Halving(SFTTrainer):
         losses = []
         for part in parts:
             self._tried = part
-            # Several processes add up their gradients once: they need not have the same number of pieces.
-            last = part is parts[-1] or self.args.world_size == 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model=model):
-                losses.append(super().training_step(model, part, whole))
+            losses.append(super().training_step(model, part, whole))
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _halve(self, model: Any, whole: Any, reason: str) -> None:
@@ -162,9 +169,6 @@ class Halving(SFTTrainer):
             what = "activations are computed twice, a single row does not fit otherwise"
         else:
             raise self._nothing_left(model, whole, reason)
-        if self.args.world_size > 1:  # the others are in the middle of a step that this one cannot leave alone
-            limits.note()
-            raise Failure("out-of-memory", f"{reason} Next: {what}.", "Start the run again, it goes on like that.")
         if recompute:
             self.recompute()
         self._changed(what)
@@ -179,14 +183,30 @@ class Halving(SFTTrainer):
         )
         getattr(base, f"{name}_enable")(**{f"{name}_kwargs": {"use_reentrant": False}})
 
+    def _hear(self) -> None:
+        """Take over what others have found out: what does not fit there will not fit here for long."""
+        limits, self._news = self.limits, False
+        before = limits.choices
+        found = agreed(*(-(getattr(limits, name) or math.inf) for name in SIZES), float(limits.recompute))
+        for name, least in zip(SIZES, found, strict=False):
+            setattr(limits, name, None if least == -math.inf else int(-least))
+        if found[-1] and not limits.recompute:
+            limits.recompute = True
+            self.recompute()
+        if self.args.process_index == 0 and limits.choices != before:
+            limits.note()
+            said = ", ".join(f"{name}: {value}" for name, value in limits.choices.items())
+            self.tell(f"out of memory in another process: {said}")
+
     def _changed(self, what: str) -> None:
+        self._news = self.args.world_size > 1
         self.limits.note()
         self.tell(f"out of memory: {what}")
 
     def _nothing_left(self, model: Any, whole: Any, reason: str) -> Failure:
         """The failure that says how long a row would fit."""
         width = self._tried["input_ids"].shape[-1]
-        fits, fails = 0, width if self.args.world_size == 1 else 0
+        fits, fails = 0, width
         while fails - fits > max(1, width // 32):
             middle = (fits + fails) // 2
             if self._fits(model, pieces.shortened(self._tried, middle), whole):
@@ -203,7 +223,8 @@ class Halving(SFTTrainer):
 
     def _fits(self, model: Any, inputs: Inputs, whole: Any) -> bool:
         try:
-            super().training_step(model, inputs, whole)
+            with together.alone(model):
+                super().training_step(model, inputs, whole)
             return True
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

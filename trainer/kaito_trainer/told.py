@@ -23,6 +23,9 @@ class Told:
     ended: bool = False
     """Whether the last thing told is that the run was over, completed or cancelled."""
 
+    failed: bool = False
+    """Whether the last thing told is why it has failed."""
+
     @property
     def step(self) -> int:
         """The latest step that was told of."""
@@ -56,8 +59,8 @@ def of_events(events: Iterable[Event]) -> Told:
     found = Told()
     for event in events:
         step = event.data.get("global_step")
-        if event.type in ("train_end", "phase"):
-            found.ended = event.type == "train_end"
+        if event.type in ("train_end", "phase", "error"):
+            found.ended, found.failed = event.type == "train_end", event.type == "error"
         if not isinstance(step, int):
             continue
         if event.type == "train_begin":

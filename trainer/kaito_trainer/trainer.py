@@ -16,6 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from .clock import Clock
 from .keeping import Keeping
+from .together import added, own_numbers
 from .tokens import IGNORED
 
 
@@ -40,10 +41,11 @@ class Trainer(Keeping):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         trained = (inputs["labels"][..., 1:] != IGNORED).sum()
-        if self.plain_loss and not return_outputs:
-            loss = self._plain_loss(model, inputs, trained, num_items_in_batch)
-        else:
-            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with own_numbers(self.accelerator):
+            if self.plain_loss and not return_outputs:
+                loss = self._plain_loss(model, inputs, trained, num_items_in_batch)
+            else:
+                loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not self.model.training:
             mean = loss[0] if return_outputs else loss
             self._held_out += torch.tensor([float(mean) * int(trained), int(trained)], dtype=torch.float64)
@@ -73,7 +75,7 @@ class Trainer(Keeping):
         mode = "train" if self.model.training else "eval"
         mask = inputs.get("attention_mask")
         seen = mask.sum() if mask is not None else torch.tensor(inputs["input_ids"].numel())
-        right, trained, seen = self.accelerator.reduce(torch.stack([right, trained, seen]).float()).tolist()
+        right, trained, seen = torch.stack([right, trained, seen]).float().tolist()
         if mode == "train":
             self._total_train_tokens += int(seen)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
@@ -91,6 +93,16 @@ class Trainer(Keeping):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.clock.on("save"):
             super()._save_checkpoint(model, trial)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With the numbers of all processes: each has kept its own."""
+        kept = self._metrics["train" if self.model.training else "eval"]
+        if self.args.world_size > 1 and kept:
+            names = sorted(kept)
+            sums = added(*(sum(kept[name]) / len(kept[name]) for name in names))
+            for name, total in zip(names, sums, strict=True):
+                kept[name] = [total if name == "num_tokens" else total / self.args.world_size]
+        super().log(logs, start_time)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._held_out.zero_()
