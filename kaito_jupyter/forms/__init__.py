@@ -6,6 +6,7 @@
     draft     all that the form says, as one value         line      that value as the line that repeats it
     seen      what is known of a draft, made in a thread   places    what a cluster has to choose from
     controls  a field as widgets                           words     what is told, as HTML
+    keys      whose a key is: the form's or the notebook's
     page      the sections, from top to bottom             face      `Form`: who does what, when, from which thread
 """
 

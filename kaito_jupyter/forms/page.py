@@ -16,6 +16,7 @@ from . import fields, words
 from .controls import Control
 from .draft import Draft
 from .fields import Field
+from .keys import Keys
 from .line import text_of
 from .seen import Seen
 
@@ -50,7 +51,7 @@ class Page:
         named = (
             [Field(FRAME, "DataFrame", "Data of this notebook.", "choice", empty="none")] if frames is not None else []
         )
-        self.box = w.VBox(self._sections(named))
+        self.box = w.VBox([*self._sections(named), Keys(layout={"display": "none"})])
         self.box.add_class("kaito-form")
         self.mend.on_click(lambda _: self._fix(self._seen.problems if self._seen else ()))
         if frames is not None:
