@@ -185,6 +185,12 @@ def test_the_reference_has_every_option_verb_and_public_name() -> None:
     assert [n for n in kaito_jupyter.__all__ if f"heading: kaito_jupyter.{n}\n" not in python] == []
 
 
+def test_every_environment_variable_of_ours_is_told() -> None:
+    code = [f for package in ("kaito_jupyter", "trainer/kaito_trainer") for f in (ROOT / package).rglob("*.py")]
+    ours = {name for f in code for name in re.findall(r"\bKAITO_[A-Z_]+[A-Z]\b", f.read_text(encoding="utf-8"))}
+    assert {name for name in ours if f"`{name}`" not in PAGES["docs/reference/environment.md"]} == set()
+
+
 def test_a_new_option_is_in_the_reference_as_soon_as_the_contract_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

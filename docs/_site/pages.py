@@ -17,6 +17,8 @@ import house  # noqa: E402
 import reference  # noqa: E402
 
 PART = re.compile(r"<!-- generated: (\w+) -->")
+PICTURE = re.compile(r"<!-- picture: ([\w-]+) \| (.+?) -->")
+IMAGES = HERE.parent / "images"
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -28,7 +30,16 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Fill in the parts that a page asks for by `<!-- generated: NAME -->`."""
+    """Fill in what a page asks for: `<!-- generated: NAME -->`, and `<!-- picture: NAME | ITS TEXT -->` where that is there."""
     if page.file.src_uri == "refusals.md":
         markdown = markdown.replace("](", "]\\(")  # regular expressions that look like links
+    markdown = PICTURE.sub(lambda found: _picture(found[1], found[2], page.file.src_uri), markdown)
     return PART.sub(lambda found: house.PARTS[found[1]](), markdown)
+
+
+def _picture(name: str, alternative: str, page: str) -> str:
+    """A screenshot, light and dark, where both have been taken."""
+    if not all((IMAGES / f"{name}-{theme}.png").is_file() for theme in ("light", "dark")):
+        return ""
+    up = "../" * page.count("/")
+    return "".join(f"![{alternative}]({up}images/{name}-{theme}.png#only-{theme})" for theme in ("light", "dark"))
