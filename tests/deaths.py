@@ -27,6 +27,8 @@ class Known:
     target: str = "kaito"
     rows: list[Json] | None = None
     """Data, for a death that is in the data."""
+    model: str = ""
+    """A chat template (or `none`) of the model whose tokenizer is at hand, for a death that shows as the rows meet the model."""
     told: str = "error"
     """`error`: refused. `note`: repaired. `warning`: told, and refused with --strict."""
 
@@ -41,6 +43,11 @@ def args(**keys: Any) -> Json:
 
 PARSER = "KAITO's parser ends: some specified arguments are not used"
 A100 = "Standard_NC24ads_A100_v4"
+CHATML = "{% for m in messages %}<|im_start|> {{ m['role'] }} {{ m['content'] }} <|im_end|> {% endfor %}"
+ALTERNATES = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}"
+    "{% endif %}<|im_start|> {{ m['role'] }} {{ m['content'] }} <|im_end|> {% endfor %}"
+)
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 
 FORESEEN: list[Known] = [
@@ -94,6 +101,22 @@ FORESEEN: list[Known] = [
           args(completion_only_loss=True), told="warning"),
     Known("a column's name", "K7", "it is never used: KeyError, or the wrong text", "DatasetConfig.messages_column",
           {"options": {"DatasetConfig.messages_column": "chat"}}, told="warning"),
+    Known("an end token that pads", "K2", "nothing: the model never learns to stop", "backend", rows=[{"messages": CHAT}], model=CHATML,
+          told="warning"),
+    # The rows, as they meet the model
+    Known("conversations without a chat template", "transformers", "ValueError: tokenizer.chat_template is not set", "ModelConfig.chat_template",
+          target="job", rows=[{"messages": CHAT}], model="none"),
+    Known("a conversation that the template refuses", "transformers", "TemplateError: roles must alternate", "data", target="job",
+          rows=[{"messages": [*CHAT[:1], *CHAT]}], model=ALTERNATES),
+    Known("rows that are cut to nothing", "K10", "they are dropped, or the loss is 0 from the first step", "data", args(max_length=4), "job",
+          rows=[{"messages": CHAT}], model=CHATML),
+    Known("rows that are cut", "K10", "nothing: their end is never learnt", "TrainingArguments.max_length", args(max_length=7), "job",
+          rows=[{"messages": CHAT}], model=CHATML, told="warning"),
+    # The GPU's memory
+    Known("weights that are larger than the GPU", "KAITO's troubleshooting", "CUDA out of memory, while the model is loaded", "resource.instanceType",
+          {"preset": "phi-4", "instance_type": "Standard_NV36ads_A10_v5"}),
+    Known("a step that is larger than the GPU", "KAITO's troubleshooting", "CUDA out of memory, at the first step", "resource.instanceType",
+          {"options": {"max_length": 8192}, "instance_type": "Standard_NV36ads_A10_v5"}, told="warning"),
     # Hugging Face's classes, whoever trains
     Known("evaluation_strategy", "transformers", "TypeError: unexpected keyword argument", "TrainingArguments.evaluation_strategy",
           args(evaluation_strategy="no"), "job"),

@@ -160,7 +160,8 @@ def looked(dataset: Dataset, spec: TuningSpec, target: Target) -> tuple[Lookahea
 
 def _look(dataset: Dataset, spec: TuningSpec, target: Target, shown: int, first: int | None) -> Lookahead:
     config = spec.effective_config(target, rows=dataset.rows)
-    model = config.ModelConfig.pretrained_model_name_or_path or spec.preset
+    known = find(spec.preset)  # KAITO's trainer has it in its image, and is told no id
+    model = config.ModelConfig.pretrained_model_name_or_path or (known.hugging_face_id if known else spec.preset)
     notes: list[str] = []
     on = _loss_on(dataset, config, target, notes)
     tokenizer, template = _means(dataset, str(model), config, notes)

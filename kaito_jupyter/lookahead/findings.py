@@ -40,7 +40,7 @@ def _rows(seen: Lookahead) -> Iterator[Problem]:
     """Rows that cannot be trained on."""
     f = seen.figures
     if f.refused:
-        what = f"{rows(f.refused)}{_looked(seen)} cannot be written as text for the model. {f.refusal}"
+        what = f"{rows(f.refused)}{_looked(seen)} cannot be written as text for the model. {f.refusal.rstrip('.')}."
         yield Problem(seen.name, what, "Change these conversations, or set ModelConfig.chat_template.")
     elif f.rows and not f.left:
         whole = f.rows == seen.total
