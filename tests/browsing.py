@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,9 +51,16 @@ def free_port() -> int:
 
 
 class Server:
-    """A Jupyter server with a root folder of its own. `environment` comes on top of ours, for its kernels too."""
+    """A Jupyter server with a root folder of its own. `environment` comes on top of `base` (ours), for its kernels too."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        python: str | Path = sys.executable,
+        base: Mapping[str, str] = os.environ,
+    ) -> None:
         self.root = folder / "notebooks"
         self.root.mkdir()
         self.port, self.token = free_port(), secrets.token_hex(16)
@@ -65,7 +73,7 @@ class Server:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+                    *(str(python), "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
                     f"--port={self.port}",
                     "--ServerApp.port_retries=0",
                     f"--IdentityProvider.token={self.token}",
@@ -77,7 +85,7 @@ class Server:
                     "--JupyterNotebookApp.expose_app_in_browser=True",
                 ],
                 env={
-                    **os.environ,
+                    **base,
                     "JUPYTER_PLATFORM_DIRS": "1",
                     "JUPYTER_CONFIG_DIR": str(folder / "config"),
                     "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
