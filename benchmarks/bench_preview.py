@@ -1,7 +1,7 @@
-"""Rows previewed a second: `preview` of a frame of conversations, every row tokenised and labelled, by SmolLM2's tokenizer.
+"""Rows previewed a second: `preview` of a frame of conversations, every row counted as it is labelled, by SmolLM2's tokenizer.
 
-Beside it, on the same texts, tokenising alone by the `tokenizers` library: what can't be saved. CPU seconds are told too,
-since wall time on a busy machine says more of the machine.
+Beside it, on the same texts, rendering and tokenising each row once by the `tokenizers` library, which the preview does for
+each word but once. CPU seconds are told too, since wall time on a busy machine says more of the machine.
 
     python -m benchmarks [--quick] preview
 """

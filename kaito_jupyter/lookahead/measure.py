@@ -16,6 +16,7 @@ from kaito_trainer.tokens import IGNORED, Tokenizing
 
 from ..dataset.measure import Lengths, lengths
 from .quick import CHECKED, TRIED, Quick
+from .stock import StockTokenizing
 
 WORKERS: Final = 2
 """Batches at work at once: while one is tokenised (which leaves the interpreter free), another is rendered."""
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     prompt: int
     """A hash of what is asked."""
     stops: bool = True
-    """Whether an end of it is trained on, or cut off."""
+    """Whether an end of it is trained on, or cut off. Ours trains every end; KAITO's trainer may not."""
 
 
 Numbered = tuple[int, Example]
@@ -235,7 +236,7 @@ def _quickly(tokenizing: Tokenizing, numbered: Sequence[Numbered], quick: Quick)
         if count is None:
             result.take(exact[i], one, tokenizing.max_length)
             continue
-        row = Row(count.length, count.trained, count.wanted - count.trained, _asked(one[1]))
+        row = Row(count.length, count.trained, count.wanted - count.trained, _asked(one[1]), count.stops)
         if exact.get(i, row) != row:
             raise Differs
         result.take(row, one, tokenizing.max_length)
@@ -263,7 +264,8 @@ def _counted(tokenizing: Tokenizing, numbered: Sequence[Numbered]) -> _Counted:
         wanted = trained = len(ids) - labels.count(IGNORED) - first
         if limit is not None and len(ids) > limit:
             trained = limit - labels[:limit].count(IGNORED) - first
-        stops = (limit is not None and len(ids) > limit) or not tokenizing.ends.isdisjoint(labels)
+        cut = limit is not None and len(ids) > limit
+        stops = cut or not isinstance(tokenizing, StockTokenizing) or not tokenizing.ends.isdisjoint(labels)
         result.take(Row(len(ids), trained, wanted - trained, _asked(one[1]), stops), one, limit)
     return result
 

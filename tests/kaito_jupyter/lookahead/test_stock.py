@@ -10,7 +10,12 @@ import pytest
 from tiny import CHATML, conversations, make_model, make_tokenizer
 
 from kaito_jupyter import Dataset, TuningSpec
+from kaito_jupyter.chat import ChatTemplate
 from kaito_jupyter.lookahead import Lookahead, ahead
+from kaito_jupyter.lookahead.measure import _counted
+from kaito_jupyter.lookahead.quick import Quick
+from kaito_jupyter.lookahead.stock import StockTokenizing
+from kaito_jupyter.lookahead.tokenizer import ModelTokenizer
 
 pytest.importorskip("trl")
 ROWS = 6
@@ -102,3 +107,25 @@ def test_an_end_that_is_never_trained_on_is_warned_of(models: dict[str, Path]) -
     assert seen(frame, models["its end token"], length=34).figures.never_stops
     assert seen(frame, models["another"], length=200).problems == []
     assert seen(frame, models["its end token"], "job", 200).problems == []
+
+
+@pytest.mark.parametrize("format", ["conversational", "instruction", "text"])
+@pytest.mark.parametrize("pads", [*PADS, "none"])
+@pytest.mark.parametrize("length", [24, 34, 200])
+def test_rows_counted_by_their_words_come_to_the_same(
+    pads: str, format: str, length: int, models: dict[str, Path]
+) -> None:
+    rows = Dataset.read(frames()[format])
+    examples = [ahead._example(row) for row in rows.sample(ROWS)]
+    tokenizer, template = ModelTokenizer.of(models[pads]), ChatTemplate.of(models[pads])
+    assert template is not None
+    tokenizing = StockTokenizing(tokenizer, rows.format, length, set(tokenizer.ends), template.renderer)
+    quick = Quick.of(tokenizing, tokenizer)
+    assert quick is not None
+    exact = _counted(tokenizing, list(enumerate(examples))).rows
+    counts = quick.count(examples)
+    assert None not in counts[: ROWS - 1]
+    for count, row in zip(counts, exact, strict=True):
+        assert count is None or (count.length, count.trained, count.wanted, count.stops) == (
+            row.length, row.trained, row.trained + row.lost, row.stops,
+        )  # fmt: skip
