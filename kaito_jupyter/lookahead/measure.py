@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from bisect import bisect_left, insort
 from collections import deque
@@ -206,7 +207,11 @@ def packed(lengths: list[int], size: int) -> int:
 def _ahead(batches: Iterable[Sequence[Numbered]], tokenizing: Tokenizing, quick: Quick | None) -> Iterator[_Counted]:
     """The batches' rows in order, a few batches ahead of who takes them."""
     if quick is not None:  # Python's own work: a second thread would only wait for the first
-        yield from (_quickly(tokenizing, examples, quick) for examples in batches)
+        gc.freeze()  # of many small objects the collector would look through all that was there before, again and again
+        try:
+            yield from (_quickly(tokenizing, examples, quick) for examples in batches)
+        finally:
+            gc.unfreeze()
         return
     waiting: deque[Future[_Counted]] = deque()
     with ThreadPoolExecutor(WORKERS, "kaito-preview") as hands:

@@ -159,13 +159,18 @@ def _wrapped(messages: Messages, trained: list[int], trim: Callable[[str], str])
 
 def _unwrapped(text: str, count: int) -> tuple[str, list[Span]] | None:
     """The text without so many pairs of marks, and where they stood; None when they did not come through."""
-    pieces = re.split(f"([{START}{END}])", text)
-    if pieces[1::2] != [START, END] * count:
+    first, *marked = text.split(START)
+    if len(marked) != count or END in first:
         return None
-    bounds = [0]
-    for piece in pieces[::2]:
-        bounds.append(bounds[-1] + len(piece))
-    return "".join(pieces[::2]), [(bounds[i], bounds[i + 1]) for i in range(1, len(bounds) - 2, 2)]
+    parts, spans, at = [first], [], len(first)
+    for part in marked:
+        inside, *behind = part.split(END)
+        if len(behind) != 1:
+            return None
+        spans.append((at, at + len(inside)))
+        parts += inside, behind[0]
+        at += len(inside) + len(behind[0])
+    return "".join(parts), spans
 
 
 def _shared(a: str, b: str) -> int:
