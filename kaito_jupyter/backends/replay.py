@@ -200,10 +200,14 @@ class ReplayBackend:
             Status(state.state) if state.state in TERMINAL else Status("Failed", "The recording has no end.", "killed")
         )
         model, method = (state.train_begin.get(key) for key in ("model", "method"))
-        spec = spec or _spec_beside(path) or TuningSpec(
-            preset=model if isinstance(model, str) else path.stem,
-            method=method if method in METHODS else "lora",
-            name=path.stem,
+        spec = (
+            spec
+            or _spec_beside(path)
+            or TuningSpec(
+                preset=model if isinstance(model, str) else path.stem,
+                method=method if method in METHODS else "lora",
+                name=path.stem,
+            )
         )
         due, created = _times(lines), time.time()
         if self._speed is not None:
