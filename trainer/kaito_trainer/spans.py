@@ -89,11 +89,14 @@ class Template:
         What a template does to a content for the marks' sake alone does not show; who relies on it compares now and then.
         """
         trained = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
-        contents = [messages[i].get("content") for i in trained]
-        # White space may be trimmed, and what looks like a tag may be looked for at the beginning.
-        plain = all(isinstance(c, str) and c[:1].strip(" \t\n\r<[{") and c[-1:].strip() for c in contents)
-        if self._renderer.marks_itself or not plain or any(messages[i].get("tool_calls") for i in trained):
+        if self._renderer.marks_itself:
             return None
+        for i in trained:
+            content = messages[i].get("content")
+            # White space may be trimmed, and what looks like a tag may be looked for at the beginning.
+            plain = isinstance(content, str) and content[:1].strip(" \t\n\r<[{") and content[-1:].strip()
+            if not plain or messages[i].get("tool_calls"):
+                return None
         (text,) = self._renderer.render([_wrapped(messages, trained, str)], None)
         if (found := _unwrapped(text, len(trained))) is None:
             return None
