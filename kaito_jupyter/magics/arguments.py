@@ -205,9 +205,14 @@ class _Reading:
             if _is_option(word):
                 self._option(word)
             elif self.positionals:
-                dest = self.positionals.pop(0).dest
+                many, dest = self.positionals[0].nargs == "*", self.positionals[0].dest
                 self.result.words[dest] = word
-                self.result.values[dest] = word.text if dest == "data" else self._expanded(word.text, word.text)
+                value = word.text if dest == "data" else self._expanded(word.text, word.text)
+                if many:  # it takes all words that follow
+                    self.result.values.setdefault(dest, []).append(value)
+                else:
+                    self.result.values[dest] = value
+                    del self.positionals[0]
             else:
                 self._problem(word.text, "nothing more is expected here.", "Put a value with spaces in quotes.")
         return self.result

@@ -99,7 +99,8 @@ def _at_word(parser: MagicArgumentParser, words: list[Word], fragment: str, sour
                 used.update(() if isinstance(action, argparse._AppendAction) else action.option_strings)
                 waiting = action if action.nargs not in (0, "?") and not equals else None
         elif positionals:
-            positionals.pop(0)
+            if positionals[0].nargs != "*":
+                del positionals[0]
             frame = frame or word.text
     if waiting is not None:
         return _value(waiting, fragment, frame, sources)

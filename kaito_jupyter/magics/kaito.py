@@ -16,6 +16,7 @@ from kaito_trainer.contract.problems import close_match, listing
 
 from ..errors import RunNotFound, SpecError
 from .arguments import Arguments, read, verb_arguments
+from .keepsakes import compare, note, report, tag
 from .line import split
 from .mend import diagnose, resume
 
@@ -54,7 +55,12 @@ def dispatch(magics: KaitoMagics, line: str, namespace: Mapping[str, Any]) -> An
     return verb(magics, arguments)
 
 
-@verb_arguments("runs", argument("-A", "--all-namespaces", action="store_true", help="Those of all namespaces."))
+@verb_arguments(
+    "runs",
+    argument("-A", "--all-namespaces", action="store_true", help="Those of all namespaces."),
+    argument("--all", action="store_true", dest="past", help="Those that are deleted, too, as the history holds them."),
+    argument("--tag", action="append", metavar="TAG", help="Those that have this tag; may be given again and again."),
+)
 def runs(magics: KaitoMagics, arguments: Arguments) -> Runs:
     """List the runs, newest first."""
     if arguments.get("all_namespaces") and arguments.get("namespace"):
@@ -181,6 +187,10 @@ VERBS: Final[Mapping[str, Verb]] = {
     "delete": delete,
     "diagnose": diagnose,
     "resume": resume,
+    "compare": compare,
+    "note": note,
+    "tag": tag,
+    "report": report,
     "doctor": doctor,
 }
 
@@ -215,7 +225,13 @@ def _all(arguments: Arguments) -> Runs:
     from ..run import runs as all_runs
 
     everywhere = bool(arguments.get("all_namespaces"))
-    return all_runs(arguments.get("namespace"), arguments.get("backend"), everywhere=everywhere)
+    return all_runs(
+        arguments.get("namespace"),
+        arguments.get("backend"),
+        everywhere=everywhere,
+        past=bool(arguments.get("past")),
+        tags=arguments.get("tag") or (),
+    )
 
 
 def _one(arguments: Arguments, *, live: bool = True) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -129,7 +130,7 @@ def sources(magics: KaitoMagics) -> Sources:
         form=KaitoMagics.kaito_form.parser,
         verbs={name: verb.parser for name, verb in kaito.VERBS.items()},  # type: ignore[attr-defined]
         namespace=lambda: magics.shell.user_ns,
-        values={"preset": _presets, "instance_type": _skus, "name": _runs, "from_run": _runs},
+        values={"preset": _presets, "instance_type": _skus, "name": _runs, "names": _runs, "from_run": _runs},
     )
 
 
@@ -147,5 +148,10 @@ def _skus() -> tuple[str, ...]:
 
 def _runs() -> tuple[str, ...]:
     from ..backends.local import LocalBackend
+    from ..errors import KaitoError
+    from ..history import archive
 
-    return tuple(ref.name for ref in LocalBackend().runs())
+    names = [ref.name for ref in LocalBackend().runs()]
+    with contextlib.suppress(KaitoError):  # what cannot be read offers nothing
+        names += archive().names()
+    return tuple(dict.fromkeys(names))

@@ -148,7 +148,7 @@ Found = tuple[Iterable[Listed], Iterable[str]]
 
 
 class Runs(Sequence[Listed]):
-    """A list of runs, newest first. Shows as a table, which a notebook keeps up to date while one of them runs."""
+    """A list of runs, newest first. Shows as a table; `again()` asks anew."""
 
     def __init__(
         self, runs: Iterable[Listed], troubles: Iterable[str] = (), again: Callable[[], Found] | None = None

@@ -61,7 +61,10 @@ def test_an_option_that_is_given_is_not_offered_again(shell: InteractiveShell) -
         ("%kaito_tune df[:10] --method ", ["lora", "qlora"]),
         ("run = %kaito_tune df --method ", ["lora", "qlora"]),
         ("x = 1\n%kaito_tune df --method ", ["lora", "qlora"]),
-        ("%kaito ", ["cancel", "delete", "diagnose", "doctor", "logs", "resume", "runs", "watch", "yaml"]),
+        (
+            "%kaito ",
+            "cancel compare delete diagnose doctor logs note report resume runs tag watch yaml".split(),
+        ),
         ("%kaito wa", ["watch"]),
         ("%kaito logs --", ["--backend", "--events", "--follow", "--help", "--namespace", "--tail"]),
         ("%kaito logs --backend ", ["auto", "job", "kaito", "local"]),
