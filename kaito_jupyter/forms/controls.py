@@ -134,17 +134,22 @@ class Control:
         return made
 
     def _tell(self) -> None:
-        help = _CODE.sub(r"<code>\1</code>", html.escape(self.field.help))
+        help = marked(self.field.help)
         why = f" <i>Default: {html.escape(self._reason)}.</i>" if self._reason else ""
         more = f" {html.escape(self._noted)}" if self._noted else ""
         found = "".join(
-            f'<p class="kf-finding kf-{p.severity}" role="status"><b>{WORDS[p.severity]}</b> {html.escape(said(p))}</p>'
+            f'<p class="kf-finding kf-{p.severity}" role="status"><b>{WORDS[p.severity]}</b> {marked(said(p))}</p>'
             for p in self._problems
         )
         self._below.value = f'<p class="kf-help">{help}{more}{why}</p>{found}'
 
     def focus(self) -> None:
         self.input.focus()
+
+
+def marked(text: str) -> str:
+    """Text as HTML, with what stands in backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
 
 
 def said(problem: Problem) -> str:

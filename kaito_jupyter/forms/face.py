@@ -139,7 +139,8 @@ class Form:
 
     def _on_begin(self, _button: Any) -> None:
         with self._lock:
-            for path, text in words.beginning(self._draft.spec).items():
+            target = self._seen.target if self._seen else "local"
+            for path, text in words.beginning(self._draft.spec, target).items():
                 self._draft = self._draft.put(path, text)
             self._page.fill(self._draft)
         self._touch()
@@ -197,7 +198,7 @@ class Form:
 
     def _settled(self) -> Seen:
         with self._looking:
-            self._looking.wait_for(lambda: self._thread is None, PATIENCE)
+            self._looking.wait_for(lambda: self._thread is None or self._closing, PATIENCE)
             seen = self._seen
         if seen is None or seen.draft != self._draft:
             raise KaitoError("the form's check has not come to an end. Ask again in a moment.")
@@ -248,7 +249,9 @@ class Form:
 
     def close(self) -> None:
         """End its thread soon. What is on the page stays."""
-        self._closing = True
+        with self._looking:
+            self._closing = True
+            self._looking.notify_all()
         if (thread := self._thread) is not None:
             thread.join(2.0)
 

@@ -129,7 +129,7 @@ class Page:
         _put(self.look, words.data(seen))
         told = words.advice(seen.spec.preset)
         _put(self.advice, told)
-        self.begin.layout.display = None if words.beginning(seen.spec) else "none"
+        self.begin.layout.display = None if words.beginning(seen.spec, seen.target) else "none"
         _put(self.estimate, words.estimate(seen))
         self.yaml.show(words.yaml(seen))
         self.differs.show("" if seen.difference is None else seen.difference._repr_html_())

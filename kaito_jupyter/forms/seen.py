@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kaito_trainer.contract import Problem
-from kaito_trainer.contract.sections import SECTION_NAMES
 
 from ..backends.base import Backend, Rehearsing, TuningJob
 from ..backends.choice import choose_backend
@@ -25,6 +24,7 @@ from . import places
 from .draft import COLUMNS, Draft
 from .places import Offer
 
+T = TypeVar("T")
 ROWS_SHOWN: Final = 1
 """Examples that the form shows token by token; `--preview` shows more."""
 
@@ -65,12 +65,7 @@ class Seen:
 
     def to_yaml(self) -> str:
         """What would be sent. Steps are counted only where the numbers are sound."""
-        return self.spec.to_yaml(self.target, self.rows if self.countable else None)
-
-    @property
-    def countable(self) -> bool:
-        """Whether the configuration is sound enough to be reckoned with."""
-        return not any(p.path.partition(".")[0] in SECTION_NAMES for p in self.errors)
+        return reckoned(lambda: self.spec.to_yaml(self.target, self.rows)) or self.spec.to_yaml(self.target)
 
 
 @dataclass
@@ -93,9 +88,8 @@ class Examiner:
         if self.data is None and spec.input.delivered and spec.input.path is None:
             remedy = "Choose a DataFrame, or write under “Data that is there already” where it is."
             problems.append(Problem("data", "there is no data.", remedy))
-        seen = replace(seen, problems=_once_each(problems))
-        if seen.countable:
-            seen = replace(seen, size=estimate(spec, seen.rows, target=target))
+        size = reckoned(lambda: estimate(spec, seen.rows, target=target))
+        seen = replace(seen, problems=_once_each(problems), size=size)
         if self.before is not None:
             seen = replace(
                 seen, difference=Difference(self.before.diff(replace(spec, namespace=self.before.namespace)))
@@ -186,6 +180,14 @@ class Examiner:
         if what not in self._kept or self._kept[what][0] != key:
             self._kept[what] = (key, make())
         return self._kept[what][1]
+
+
+def reckoned(make: Callable[[], T]) -> T | None:
+    """What is made of the configuration's numbers; None where one of them is none, as the findings say."""
+    try:
+        return make()
+    except (TypeError, ValueError, ArithmeticError):
+        return None
 
 
 def _chosen(draft: Draft) -> tuple[Backend | None, Target, str, list[Problem]]:

@@ -10,8 +10,8 @@ from kaito_trainer.contract import Problem
 
 from ..presets import advice as advised
 from ..presets import find, model
-from ..spec import TuningSpec, find_option
-from .controls import WORDS
+from ..spec import Target, TuningSpec, find_option
+from .controls import WORDS, marked
 from .line import text_of
 from .seen import Seen
 
@@ -55,16 +55,18 @@ def advice(preset: str) -> str:
     return f"<p><b>{escape(known.id)}</b>: {', '.join(facts)}. Good to begin with: {told}.</p>"
 
 
-def beginning(spec: TuningSpec) -> dict[str, str]:
-    """Path -> text of the values to begin with that the spec leaves open."""
+def beginning(spec: TuningSpec, target: Target) -> dict[str, str]:
+    """Path -> text of the values to begin with that the spec leaves open; the GPU node only where there are some."""
     found: dict[str, str] = {}
     said = spec.config.to_dict()
     for name, sourced in advised(spec.preset).items():
+        if name == "instance_type" and target != "local" and not spec.resource.instance_type:
+            found["resource.instanceType"] = str(sourced.value)
         option = find_option(name) if name in _BEGIN else None
-        if option is not None and option.name not in said.get(option.section, {}):
-            value = list(sourced.value) if isinstance(sourced.value, tuple) else sourced.value
-            if (text := text_of(option.path, value)) is not None:
-                found[option.path] = text
+        if option is None or option.name in said.get(option.section, {}):
+            continue
+        if (text := text_of(option.path, sourced.value)) is not None:
+            found[option.path] = text
     return found
 
 
@@ -90,10 +92,11 @@ def secrets(names: Sequence[str], why: str, what: str) -> str:
 
 def estimate(seen: Seen) -> str:
     """Memory as a bar."""
-    if not seen.countable:
-        return "<p class='kf-quiet'>Reckoned once the errors above are mended.</p>"
     if seen.size is None:
-        return "<p class='kf-quiet'>Known once a model is chosen whose numbers are bundled or on this machine.</p>"
+        when = (
+            "the numbers above are sound" if seen.errors and model(seen.spec.preset) else "the model's numbers are here"
+        )
+        return f"<p class='kf-quiet'>Reckoned once {when}.</p>"
     return seen.size._repr_html_()
 
 
@@ -119,7 +122,7 @@ def findings(seen: Seen, loose: Sequence[Problem]) -> str:
     shown = [*(p for p in seen.errors if p not in loose), *loose]
     rows = "".join(
         f"<li class='kf-finding kf-{p.severity}'><b>{WORDS[p.severity]}</b> <code>{escape(p.path)}</code> "
-        f"{escape(f'{p.message} {p.remedy}'.strip())}</li>"
+        f"{marked(f'{p.message} {p.remedy}'.strip())}</li>"
         for p in shown
     )
     return f"{head}<ul>{rows}</ul>" if rows else head
@@ -131,7 +134,7 @@ def _count(number: int, what: str) -> str:
 
 def repeat(line: str) -> str:
     """The line to copy."""
-    rows = min(8, line.count("\n") + 1 + len(line) // 100)
+    rows = min(8, line.count("\n") + 1 + len(line) // 70)
     return (
         "<p class='kf-label'>The same as a line, to copy</p>"
         f"<textarea class='kf-line' readonly rows='{rows}' spellcheck='false' aria-label='The magic line that repeats this form'>"
