@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from kaito_jupyter.errors import BackendError
+from kaito_jupyter.run.adapter import Adapter
 from kaito_jupyter.spec import TuningSpec
 from kaito_jupyter.state import RunState
 from kaito_jupyter.status import TERMINAL, RunRef, Status
@@ -44,6 +47,10 @@ class ScriptedRun:
         self.heard: float | None = None
         self.clock = time.time
         self.cancelled = 0
+        self.resumed: dict[str, bool] | None = None
+        self.follower: ScriptedRun | None = None
+        self.refuses = ""
+        """Why it cannot be resumed, if so."""
         self.lines: list[str] = []
         self.step = 0
         self._seq = 0
@@ -58,6 +65,30 @@ class ScriptedRun:
 
     def logs(self, tail: int | None = None) -> list[str]:
         return self.lines[-(tail or 0) :]
+
+    def follow_logs(
+        self, tail: int = 100, *, events: bool = False, stop: threading.Event | None = None
+    ) -> Iterator[str]:
+        stop, at = stop or threading.Event(), max(0, len(self.lines) - tail)
+        while True:
+            yield from self.lines[at : (at := len(self.lines))]
+            if self.done or stop.wait(0.05):
+                return
+
+    @property
+    def adapter(self) -> Any:
+        """Its folder, when a test made one."""
+        path = Path(self.state.adapter or "/none")
+        return Adapter(path) if path.is_dir() else None
+
+    def resume(self, *, fix: bool = False, end: bool = False, on_progress: Any = None) -> ScriptedRun:
+        """A run of its own that has begun; what it was called with is kept in `resumed`."""
+        self.resumed = {"fix": fix, "end": end}
+        if self.refuses:
+            raise BackendError(self.refuses)
+        again = self.follower = ScriptedRun(f"{self.name}-2", self.spec.preset, self.steps)
+        again.begin()
+        return again
 
     def say(self, *lines: str | Payload, tell: bool = True) -> None:
         """Write lines, foreign ones or events, as the trainer would."""

@@ -7,21 +7,23 @@ reading the run's state under the run's lock: who sends, when and from which thr
 from __future__ import annotations
 
 import math
+import threading
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..diagnose import Diagnosis
 from ..spec import TuningSpec
-from ..state import RunState, Series
+from ..state import RunState, Series, marks
 from ..state.series import number
 from ..state.spent import spent
 from ..state.words import ending
-from ..status import RunRef
+from ..status import TERMINAL, RunRef
 from .advice import Advice
+from .again import offer
+from .made import made
 
-ROWS: Final = ("global_step", "loss", "learning_rate")
+ROWS: Final = ("global_step", "loss", "learning_rate", "num_tokens", "time")
 """Columns of the curve, in the order in which the front end expects them."""
 HELD_OUT: Final = ("global_step", "eval_loss")
 
@@ -55,10 +57,15 @@ class Shown(Protocol):
     def heard(self) -> float | None: ...
     @property
     def trouble(self) -> str: ...
+    @property
+    def adapter(self) -> Any: ...
 
     def subscribe(self, callback: Callable[..., None]) -> Callable[[], None]: ...
     def cancel(self) -> None: ...
-    def logs(self, tail: int | None = None) -> list[str]: ...
+    def follow_logs(
+        self, tail: int = ..., *, events: bool = ..., stop: threading.Event | None = None
+    ) -> Iterator[str]: ...
+    def resume(self, *, fix: bool = ..., end: bool = ..., on_progress: Callable[[str], None] | None = None) -> Any: ...
 
 
 class Message(NamedTuple):
@@ -82,6 +89,7 @@ class Feed:
         self._said: dict[str, Any] = {}
         self._samples: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._advice = Advice(run)
+        self._made: dict[str, Any] | None = None
 
     def everything(self, now: float) -> Message:
         """All there is: for a front end that has just come, or has lost its place."""
@@ -106,7 +114,7 @@ class Feed:
     def alive(self, now: float) -> Message:
         """A sign of life, when there was no news for a while. It may be the silence that is to be told of."""
         with self.run.lock:
-            advice = _advice(self._advice(now))
+            advice = self._advised(now)
         patch = {"advice": advice} if advice != self._said.get("advice") else {}
         self._said = self._said | patch
         content = {"k": "new", "g": self._generation, "at": self._rows, "n": 0, "e": [self._held_out, 0], "s": patch}
@@ -121,6 +129,25 @@ class Feed:
             content = {"k": "all", "g": 0, "at": 0, "n": len(rows[0]), "e": [0, len(held_out[0])]}
             content |= {"t": round(now, 2), "s": self._status(now)}
         return content | {"data": b"".join(column.tobytes() for column in (*rows, *held_out))}
+
+    def look_at_result(self) -> None:
+        """Find out what the ended run has made: reads its files, once."""
+        if self._made is None and self.run.state.state in TERMINAL:
+            self._made = made(self.run)
+
+    def offered(self, now: float) -> dict[str, Any] | None:
+        """How the run may be started again, when something is wrong with it that this may mend."""
+        with self.run.lock:
+            found = self._advice(now)
+            return None if found is None else offer(self.run, found)
+
+    def _advised(self, now: float) -> dict[str, Any] | None:
+        """What is wrong, what to do, the line to type, and the button that does the same."""
+        found = self._advice(now)
+        if found is None:
+            return None
+        said = {"sentence": _text(found.sentence), "remedy": _text(found.remedy), "command": _text(found.command)}
+        return said | {"again": offer(self.run, found)}
 
     def _everything(self, now: float) -> Message:
         state = self.run.state
@@ -192,7 +219,9 @@ class Feed:
             "ended": state.ended,
             "adapter": _text(state.adapter),
             "failure": _failure(state),
-            "advice": _advice(self._advice(now)),
+            "advice": self._advised(now),
+            "marks": [list(mark) for mark in marks(state)],
+            "made": self._made,
             "notes": [{"sentence": _text(n.sentence), "remedy": _text(n.remedy)} for n in self._advice.notes],
             "samples": self._shown_samples(state),
         }
@@ -241,12 +270,6 @@ def _failure(state: RunState) -> dict[str, Any] | None:
         "remedy": _text(remedy),
         "details": [_text(line) for line in details[-50:]],
     }
-
-
-def _advice(found: Diagnosis | None) -> dict[str, str] | None:
-    if found is None:
-        return None
-    return {"sentence": _text(found.sentence), "remedy": _text(found.remedy), "command": _text(found.command)}
 
 
 def _thinned(series: Series, names: Iterable[str]) -> list[array[float]]:

@@ -10,6 +10,8 @@ from kaito_trainer.contract import decode
 LOG_WIDTH: Final = 600
 LOG_FACTS: Final = ("global_step", "epoch", "loss", "learning_rate")
 """What a `log` event says in the list of log lines; the rest is shown better elsewhere."""
+_ERROR: Final = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b|\bTraceback \(most|^\w*(?:\.\w+)*(?:Error|Exception)\b")
+_WARNING: Final = re.compile(r"\bWARN(?:ING)?\b|\w*Warning\b|^warning:")
 _UNSEEN: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -24,6 +26,15 @@ def readable(line: str) -> str:
         line = f"[{event.type}] {' '.join(f'{key}={_value(value)}' for key, value in facts.items())}"
     line = _UNSEEN.sub("", line.rstrip("\r\n").rpartition("\r")[2])
     return line if len(line) <= LOG_WIDTH else f"{line[:LOG_WIDTH]} …"
+
+
+def level(line: str) -> str:
+    """What a line is, in one letter: `e` an error, `w` a warning, `o` the trainer's own event, a space for all else."""
+    event = decode(line)
+    if event is not None:
+        return "e" if event.type == "error" else "o"
+    text = _UNSEEN.sub("", line[-LOG_WIDTH:])
+    return "e" if _ERROR.search(text) else "w" if _WARNING.search(text) else " "
 
 
 def _value(value: Any) -> str:

@@ -22,8 +22,9 @@ from typing import Any, Final
 from ..errors import KaitoError
 from ..status import TERMINAL
 from . import bundle, still
+from .again import Again
+from .drawer import Drawer
 from .feed import Feed, Message, Shown
-from .lines import readable
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ PICTURE_EVERY: Final = 15.0
 """Seconds between two pictures of a living run, for the notebook's file. Each costs about 0.1 s of one core."""
 FINAL_SCALE: Final = 2.0
 """The last picture's pixels for each of the page's: it stays, so it is made for sharp screens."""
-LOG_LINES: Final = 300
 FINISH: Final = 30.0
 """The most seconds that the end of a run waits for its last picture, so that a headless notebook's last cell holds it."""
 
@@ -48,6 +48,8 @@ class Panel:
         self.id = uuid.uuid4().hex
         self.feed = Feed(run)
         self.widget: Any = None
+        self._drawer = Drawer(run, self._say)
+        self._restart = Again(run, self._say)
         self._sending = threading.Lock()
         """Held from the making of a message until it is sent: messages must come in the order of the feed's memory."""
         self._placing = threading.Lock()
@@ -134,7 +136,8 @@ class Panel:
                 self._unsubscribe()
 
     def _finish(self) -> None:
-        """Say the last word to the front end, keep it for a stored widget state, and leave stills in the notebook."""
+        """Say the last word to the front end, with what was made, keep it for a stored widget state, and leave stills in the notebook."""
+        self.feed.look_at_result()
         self._send(lambda now: self.feed.news(now, final=True))
         if self.widget is not None and not self.widget.snapshot:
             self.widget.snapshot = self.feed.snapshot(time.time())
@@ -160,6 +163,7 @@ class Panel:
         """End the thread soon, whatever the run does. The outputs stay as they are."""
         self._closing = True
         self._wake.set()
+        self._drawer.close()
         if self._thread is not None:
             self._thread.join(2 * INTERVAL + 1)
 
@@ -188,24 +192,32 @@ class Panel:
         word = content.get("k") if isinstance(content, dict) else None
         if word == "want":
             self._send(self.feed.everything)
+            if (again := self._restart.last) is not None:
+                self._say(again)
         elif word == "cancel":
             threading.Thread(target=self._cancel, name=f"kaito cancel {self.run.name}", daemon=True).start()
-        elif word == "logs":
-            threading.Thread(target=self._logs, name=f"kaito logs {self.run.name}", daemon=True).start()
+        elif word == "again":
+            threading.Thread(target=self._again, name=f"kaito resume {self.run.name}", daemon=True).start()
+        elif word == "log":
+            if content.get("on") is not True:
+                self._drawer.close()
+            elif content.get("more") is True:
+                self._drawer.more()
+            else:
+                self._drawer.open(anew=content.get("keep") is not True)
 
     def _cancel(self) -> None:
         try:
             self.run.cancel()
         except KaitoError as error:
-            said = Message({"k": "refused", "text": str(error)}, b"")
-            self._send(lambda _now: said)
+            self._say({"k": "refused", "text": str(error)})
 
-    def _logs(self) -> None:
-        try:
-            lines = [readable(line) for line in self.run.logs(LOG_LINES)]
-        except KaitoError as error:
-            lines = [str(error)]
-        self._send(lambda _now: Message({"k": "logs", "lines": lines}, b""))
+    def _again(self) -> None:
+        """Start the run again, as is offered by now: what a page says of it is not asked."""
+        self._restart.start(self.feed.offered(time.time()))
+
+    def _say(self, content: dict[str, Any]) -> None:
+        self._send(lambda _now: Message(content, b""))
 
 
 _watched: weakref.WeakSet[Panel] = weakref.WeakSet()

@@ -56,6 +56,68 @@ export class Smooth {
 }
 
 /**
+ * Where each row lies on the axis of tokens or time: the same numbers, but never falling (a trainer that was restarted may
+ * count anew) and without holes. Rows before the first known value have none (NaN).
+ */
+export class Along {
+  constructor() {
+    this.reset();
+  }
+
+  reset(start = 0) {
+    this.start = start;
+    this.length = 0;
+    this.last = NaN;
+    this.values = new Float64Array(256);
+  }
+
+  /** Take in the values that are new at the end; `start` is what counts as zero. */
+  update(values, start = 0) {
+    if (values.length < this.length || start !== this.start) this.reset(start);
+    if (values.length > this.values.length) {
+      const larger = new Float64Array(Math.max(values.length, 2 * this.values.length));
+      larger.set(this.values.subarray(0, this.length));
+      this.values = larger;
+    }
+    for (let i = this.length; i < values.length; i++) {
+      const value = values[i] - start;
+      if (value === value && !(value < this.last)) this.last = value;
+      this.values[i] = this.last;
+    }
+    this.length = values.length;
+    return this.values.subarray(0, this.length);
+  }
+}
+
+/** Where a step lies on an axis on which the rows' `steps` lie at `places`: between its neighbours. */
+export function place(steps, places, step) {
+  if (!steps.length) return step === 0 ? 0 : NaN;
+  const at = lowerBound(steps, step);
+  if (at >= steps.length) return places[steps.length - 1];
+  if (steps[at] === step || !(places[at] === places[at])) return places[at];
+  const [before, left] = at ? [steps[at - 1], places[at - 1]] : [0, 0];
+  if (left !== left) return places[at];
+  return left + ((places[at] - left) * (step - before)) / (steps[at] - before);
+}
+
+/** A part of [low, high]: `range` made larger or smaller around `center`. Null when that is all of it. */
+export function zoomed(range, [low, high], factor, center, least) {
+  const [from, to] = range;
+  const width = Math.max(least, (to - from) * factor);
+  if (width >= high - low) return null;
+  const share = to > from ? (center - from) / (to - from) : 0.5;
+  const begin = Math.min(Math.max(low, center - share * width), high - width);
+  return [begin, begin + width];
+}
+
+/** `range` moved by a share of its width, inside [low, high]. */
+export function moved([from, to], [low, high], share) {
+  const width = to - from;
+  const begin = Math.min(Math.max(low, from + share * width), Math.max(low, high - width));
+  return [begin, begin + width];
+}
+
+/**
  * Indices of the rows from `begin` to `end` that are worth drawing, at most about `most`: of each bucket the rows with
  * the smallest and the largest value, so that no spike is lost.
  */

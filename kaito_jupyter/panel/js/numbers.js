@@ -60,6 +60,12 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)}d ${Math.floor((s % 86400) / 3600)}h`;
 }
 
+/** Seconds on an axis: as `duration`, without a last part of nothing: "2m", "1h 30m". */
+export function clock(seconds) {
+  if (!known(seconds)) return "";
+  return duration(seconds).replace(/(?<=.) 0+[smh]$/, "");
+}
+
 /** A change in per cent, with a true minus: "−26 %". */
 export function change(before, after) {
   if (!known(before) || !known(after) || before === 0) return "";

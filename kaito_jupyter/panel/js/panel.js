@@ -9,6 +9,7 @@ import "uplot/dist/uPlot.min.css";
 import "./panel.css";
 import "./chart.css";
 import "./parts.css";
+import "./log.css";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 

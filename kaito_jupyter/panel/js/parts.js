@@ -1,77 +1,51 @@
-// The panel's parts that come and go: what went wrong, how long each phase took, answers before and after.
+// The panel's parts that come and go: how long each phase took, answers before and after.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { duration, ended, known } from "./numbers.js";
 
-const KINDS = {
-  "config": "The configuration cannot work",
-  "dataset": "The data cannot be trained on",
-  "model": "The base model could not be loaded",
-  "gated-model": "The base model needs a licence and a token",
-  "target-modules": "LoRA's target modules are not in this model",
-  "out-of-memory": "Out of memory",
-  "disk-full": "The volume is full",
-  "dependency": "A Python package is missing or does not fit",
-  "killed": "The trainer was killed",
-  "reboot": "The machine was restarted",
-  "crash": "The trainer crashed",
-};
+const AHEAD = ["loading", "tokenizing", "training", "saving"]; // the phases that every run has
+const SHOWN_PHASES = 8; // the latest: a run with many restarts has many more
 
 /** Fill `slot` anew only when `key` has changed: what the user selected or opened stays. */
-function refill(slot, key, make) {
+export function refill(slot, key, make) {
   if (slot.dataset.key === key) return;
   slot.dataset.key = key;
   slot.replaceChildren(...make());
 }
 
-/** What else is known, what to do, and the line to type. */
-function todo(advice, more) {
-  return [
-    more ? h("p.message", {}, more) : null,
-    advice.remedy ? h("p.remedy", {}, h("strong", {}, "What to do: "), advice.remedy) : null,
-    advice.command ? h("p.remedy", {}, h("code", {}, advice.command)) : null,
-  ];
-}
-
-export function trouble(slot, s) {
-  const failed = s.state === "Failed";
-  const failure = s.failure || {};
-  const advice = s.advice || {};
-  const shown = failed || Boolean(s.advice);
-  refill(slot, shown ? JSON.stringify([failed, failure, advice, s.reason]) : "", () => {
-    if (!shown) return [];
-    if (!failed) return [h("div.trouble", { role: "status" }, h("p.headline", {}, advice.sentence), ...todo(advice, s.reason))];
-    const details = failure.details || [];
-    return [
-      h("div.trouble", { role: "alert" },
-        h("p.headline", {}, KINDS[failure.kind] || "The run failed", failure.kind ? h("code.kind", {}, failure.kind) : null),
-        h("p.message", {}, failure.message || s.reason || "The trainer did not say why: look at its logs."),
-        ...todo({ ...advice, remedy: advice.remedy || failure.remedy }, advice.sentence),
-        details.length ? h("details", {}, h("summary", {}, `Details (${details.length})`), h("pre.details", {}, details.join("\n"))) : null),
-    ];
-  });
-}
-
+/** A thin bar of what the run did and for how long, and faintly what is still to come. */
 export function timeline(slot, s, now) {
   const over = ended(s);
   // Most runs wait for less than a moment: that is not worth a place.
-  const phases = (s.phases || []).filter(([name, began, until]) => name !== "pending" || !(until - began < 1));
-  const text = phases.map(([name, began, until]) => {
-    const end = known(until) ? until : over ? s.ended : now;
-    return [name, known(began) && known(end) ? Math.max(0, end - began) : NaN];
-  });
-  refill(slot, phases.map(([name, , until]) => `${name}${known(until)}`).join() + over, () => {
+  const all = (s.phases || []).filter(([name, began, until]) => name !== "pending" || !(until - began < 1));
+  const phases = all.slice(-SHOWN_PHASES);
+  const current = phases.length ? phases[phases.length - 1][0] : "";
+  const coming = over || !phases.length ? [] : AHEAD.slice(AHEAD.indexOf(current) + 1 || AHEAD.length);
+  const state = (until, i) => (i < phases.length - 1 ? "done" : over && s.state !== "Succeeded" ? "stopped" : known(until) ? "done" : over ? s.state === "Succeeded" ? "done" : "stopped" : "now");
+  refill(slot, [...phases.map(([name, , until]) => `${name}${known(until)}`), all.length, over, s.state].join(), () => {
     if (!phases.length) return [];
     return [
-      h("ol.phases", { ariaLabel: "Phases" }, ...phases.map(([name, , until], i) =>
-        h("li.phase", { ariaCurrent: !known(until) && !over && i === phases.length - 1 ? "step" : "false" }, h("span.phasename", {}, name), h("span.phasetime", {})))),
+      h("ol.phases", { ariaLabel: "Phases" },
+        ...phases.map(([name, , until], i) => {
+          const item = h("li.phase", {}, h("span.phasename", {}, name), h("span.phasetime", {}));
+          item.dataset.how = state(until, i);
+          if (item.dataset.how === "now") item.setAttribute("aria-current", "step");
+          return item;
+        }),
+        ...coming.map((name) => {
+          const item = h("li.phase", {}, h("span.phasename", {}, name), h("span.sr", {}, " still to come"));
+          item.dataset.how = "ahead";
+          return item;
+        })),
     ];
   });
   slot.querySelectorAll("li").forEach((item, i) => {
-    const [, seconds] = text[i];
+    if (i >= phases.length) return;
+    const [, began, until] = phases[i];
+    const end = known(until) ? until : over ? s.ended : now;
+    const seconds = known(began) && known(end) ? Math.max(0, end - began) : NaN;
     item.style.flexGrow = known(seconds) ? Math.max(1, Math.sqrt(seconds)) : 1;
-    const shown = known(seconds) ? (seconds < 1 ? "<1s" : duration(seconds)) : "";
-    if (item.lastChild.textContent !== shown) item.lastChild.textContent = shown;
+    say(item.lastChild, known(seconds) ? (seconds < 1 ? "<1s" : duration(seconds)) : "");
   });
 }
 

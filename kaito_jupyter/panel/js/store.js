@@ -3,8 +3,11 @@
 // A message is {k, g, at, n, e, m, s, t} and one buffer of float64: n rows of each of COLUMNS, then e[1] held-out rows
 // of each of EVALUATIONS, column after column. k is "all" (take all anew) or "new" (rows at index `at`, held-out rows at
 // e[0], changed keys of the status). g counts the kernel's resends; a "new" that does not fit asks for "all".
+// Other words: "log" (lines), "again" (what became of starting the run again), "refused" (why something was not done).
 
-export const COLUMNS = ["step", "loss", "rate"];
+import { LogLines } from "./loglines.js";
+
+export const COLUMNS = ["step", "loss", "rate", "tokens", "time"];
 export const EVALUATIONS = ["step", "loss"];
 
 /** Columns that grow: float64, doubled when full. */
@@ -57,7 +60,8 @@ export class Store {
     this.skew = 0; // seconds that the kernel's clock is ahead of ours
     this.heard = 0; // when the kernel last said something, by our clock, in ms
     this.live = false; // has a kernel spoken, or do we show a saved picture of the run?
-    this.logs = null; // lines, when somebody asked for them
+    this.log = new LogLines(); // what of the log was sent, while somebody looks at it
+    this.again = null; // what became of starting the run again: {state, text, name}
     this.refused = ""; // why the kernel could not do what was asked
     this.listeners = new Set();
   }
@@ -83,9 +87,15 @@ export class Store {
       this.live = true;
       if (message.t) this.skew = message.t - this.heard / 1000;
     }
-    if (message.k === "logs") {
-      this.logs = message.lines;
-      this.changed("logs");
+    if (message.k === "log") {
+      const fits = this.log.apply(message);
+      this.changed("log");
+      if (!fits) this.send({ k: "log", on: true });
+      return true;
+    }
+    if (message.k === "again") {
+      this.again = message;
+      this.changed("again");
       return true;
     }
     if (message.k === "refused") {

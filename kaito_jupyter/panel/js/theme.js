@@ -1,6 +1,6 @@
 // Colours for the canvas, read from the page, and word of when they change.
 
-const NAMES = ["loss", "faint", "held", "rate", "grid", "quiet", "back"];
+const NAMES = ["loss", "faint", "held", "rate", "grid", "quiet", "back", "bad"];
 
 function luminance(color) {
   const parts = (color.match(/[\d.]+/g) || []).map(Number);

@@ -2,14 +2,19 @@
 
 import { Chart } from "./chart.js";
 import { h, icon, say, show } from "./dom.js";
-import { bytes, change, count, duration, ended, known, rate, sentence, share, short } from "./numbers.js";
-import { samples, timeline, trouble } from "./parts.js";
+import { ending } from "./ending.js";
+import { LogDrawer } from "./log.js";
+import { bytes, change, count, duration, ended, known, sentence, share, short } from "./numbers.js";
+import { samples, timeline } from "./parts.js";
+import { remembered } from "./settings.js";
+import { Speaker } from "./speaker.js";
 import { colors, watchTheme } from "./theme.js";
+import { Readout, Toolbar, spoken } from "./toolbar.js";
+import { Trouble, headline } from "./trouble.js";
 
 const SILENCE = 30_000; // ms without news before we say so; the kernel gives a sign of life each 10 s
 const CONFIRM = 4_000; // ms in which the second press of Cancel counts
 const MOVE = 500; // ms that the panel is off the page, at most, when the notebook renders an output again
-const SMOOTHING = 0.2; // half-life of the smoothed curve, as a share of the curve, at the slider's right end
 const MARKS = {
   Pending: "M8 3a5 5 0 1 0 0 10A5 5 0 0 0 8 3Zm0 1.6a3.4 3.4 0 1 1 0 6.8 3.4 3.4 0 0 1 0-6.8Z",
   Running: "M5.4 3.6v8.8L12.4 8Z",
@@ -17,13 +22,6 @@ const MARKS = {
   Failed: "m4.1 5.2 1.1-1.1L8 6.9l2.8-2.8 1.1 1.1L9.1 8l2.8 2.8-1.1 1.1L8 9.1l-2.8 2.8-1.1-1.1L6.9 8Z",
   Cancelled: "M4.5 4.5h7v7h-7Z",
 };
-
-/** A chip of the legend that shows and hides a series. `sample` is the class of its line, a dash and a mark of its own. */
-function chip(name, sample, title) {
-  const value = h("span.value", {});
-  const button = h("button.chip", { type: "button", title }, h(`span.sample.${sample}`, { ariaHidden: "true" }), h("span", {}, name), value);
-  return { button, value };
-}
 
 function figure(label) {
   const value = h("span.figure", {}, "–");
@@ -34,13 +32,13 @@ function figure(label) {
 export class View {
   constructor(store) {
     this.store = store;
-    this.look = { smoothing: SMOOTHING * 0.36 ** 2, log: false, loss: true, held: true, rate: false };
-    this.asked = { cancel: 0, cancelled: 0, logs: 0 };
-    this.spoken = { text: "", at: 0, mark: "" };
+    this.look = remembered();
+    this.asked = { cancel: 0, cancelled: 0 };
+    this.spoken = "";
     this.frame = 0;
     this.stale = { rows: true };
     this.build();
-    this.remember();
+    this.keepPlace();
     this.stop = [
       store.subscribe((what) => this.onNews(what)),
       watchTheme(() => this.paint()),
@@ -53,6 +51,8 @@ export class View {
     for (const stop of this.stop) stop();
     cancelAnimationFrame(this.frame);
     this.chart.destroy();
+    this.log.close();
+    this.speaker.stop();
     this.root.remove();
   }
 
@@ -61,7 +61,7 @@ export class View {
     this.name = h("h3.name", {});
     this.facts = h("p.facts", {});
     this.cancel = h("button.button.cancel", { type: "button", onclick: () => this.onCancel() }, "Cancel run");
-    this.logsButton = h("button.button", { type: "button", ariaExpanded: "false", onclick: () => this.toggleLogs() }, "Logs");
+    this.logsButton = h("button.button", { type: "button", ariaExpanded: "false", onclick: () => this.toggleLog() }, "Logs");
     const header = h("header.header", {},
       h("div.title", {}, h("div.line", {}, this.name, this.pill), this.facts),
       h("div.buttons", {}, this.logsButton, this.cancel));
@@ -70,6 +70,7 @@ export class View {
     this.percent = h("span.percent", {});
     this.progress = h("progress.progress", { max: 1, ariaLabel: "Progress of the run" });
     this.status = h("p.sr", { role: "status" });
+    this.speaker = new Speaker(this.status);
     this.notice = h("p.notice", { hidden: true });
     const how = h("div.how", {}, h("div.line.spread", {}, this.sentence, this.percent), this.progress, this.status, this.notice);
 
@@ -79,53 +80,46 @@ export class View {
       this.numbers[key] = figure(label);
       stats.append(this.numbers[key].box);
     }
-    this.trouble = h("div.slot", {});
-    this.adapter = h("div.slot", {});
+    this.troubleSlot = h("div.slot", {});
+    this.trouble = new Trouble(this.troubleSlot, {
+      onAgain: () => this.store.send({ k: "again" }),
+      onLog: () => {
+        this.log.showError();
+        this.logsButton.setAttribute("aria-expanded", "true");
+      },
+    });
+    this.ending = h("div.slot", {});
     this.samples = h("div.slot", {});
     this.phases = h("div.slot", {});
-    this.logText = h("pre.logs", { tabIndex: 0, role: "log", ariaLive: "off", ariaLabel: "Last lines of the log" });
-    this.logs = h("section.drawer", { hidden: true, ariaLabel: "Logs" }, this.logText);
+    this.log = new LogDrawer(this.store, (text) => this.speaker.say(text));
     this.root = h("section.panel", { ariaLabel: "Fine-tuning run" },
-      header, how, this.trouble, stats, this.buildChart(), this.phases, this.adapter, this.samples, this.logs);
+      header, how, this.troubleSlot, stats, this.buildChart(), this.phases, this.ending, this.samples, this.log.root);
   }
 
   buildChart() {
-    this.chips = {
-      loss: chip("Loss", "loss", "Show or hide the loss of each logged step; under the pointer: raw · smoothed"),
-      held: chip("Held-out loss", "held", "Show or hide the loss on rows that are not trained on"),
-      rate: chip("Learning rate", "rate", "Show or hide the learning rate, on its own axis"),
-    };
-    const legend = h("div.legend", { role: "group", ariaLabel: "Curves" });
-    for (const [key, { button }] of Object.entries(this.chips)) {
-      button.setAttribute("aria-pressed", String(this.look[key]));
-      button.onclick = () => {
-        this.look[key] = !this.look[key];
-        button.setAttribute("aria-pressed", String(this.look[key]));
-        this.chart.draw();
-      };
-      legend.append(button);
-    }
-    this.at = h("span.at", {});
-    this.unzoom = h("button.link", { type: "button", hidden: true, onclick: () => this.chart.setZoom(null) }, "Show all");
-    const slider = h("input.slider", { type: "range", min: "0", max: "1", step: "0.02", value: String(Math.sqrt(this.look.smoothing / SMOOTHING)), title: "How much of the past the smoothed curve remembers" });
-    slider.setAttribute("aria-label", "Smoothing");
-    slider.oninput = () => {
-      this.look.smoothing = SMOOTHING * Number(slider.value) ** 2;
-      this.chart.setColors(this.chart.colors);
-    };
-    const log = h("input", { type: "checkbox" });
-    log.onchange = () => {
-      this.look.log = log.checked;
-      this.chart.draw();
-    };
-    const controls = h("div.controls", {}, this.at, this.unzoom, h("label.control", {}, "Smoothing", slider), h("label.control", {}, log, "Log scale"));
-    this.canvas = h("div.canvas", { role: "img" });
+    this.toolbar = new Toolbar(this.look, {
+      onLook: (what) => {
+        if (what === "axis") this.chart.setAxis(this.look.axis);
+        else this.chart.setColors(this.chart.colors);
+      },
+      onAll: () => {
+        this.chart.setZoom(null);
+        this.canvas.focus({ preventScroll: true }); // the button is gone
+      },
+    });
+    this.readout = new Readout();
+    this.canvas = h("div.canvas", { role: "application", ariaRoledescription: "chart", tabIndex: 0, title: "Drag to zoom, double-click for all. Keys: ← → values, + − zoom, Shift ← → move, 0 all." });
+    this.canvas.setAttribute("aria-keyshortcuts", "ArrowLeft ArrowRight Home End + - 0 Escape");
+    this.canvas.setAttribute("data-lm-suppress-shortcuts", "true"); // a notebook's keys, "0 0" restarts a kernel, are not meant
     this.empty = h("p.empty", {}, "The curve begins with the first logged step.");
     this.chart = new Chart(this.canvas, this.store, this.look, {
-      onHover: (values) => this.onHover(values),
-      onZoom: (zoomed) => show(this.unzoom, zoomed),
+      onCursor: (values) => {
+        this.readout.show(values, this.look);
+        if (values && values.byKey) this.speaker.say(spoken(values, this.look));
+      },
+      onZoom: (zoomed) => show(this.toolbar.unzoom, zoomed),
     });
-    return h("div.chart", {}, h("div.line.spread.wrap", {}, legend, controls), h("div.stage", {}, this.canvas, this.empty));
+    return h("div.chart", {}, this.toolbar.root, h("div.stage", {}, this.canvas, this.readout.root, this.empty));
   }
 
   /** The panel was put on the page (again), `inWidget` or into a still's place: colours and width are known only now, and focus and scroll were lost. */
@@ -133,26 +127,22 @@ export class View {
     this.inWidget = inWidget;
     this.paint();
     this.update();
-    this.logText.scrollTop = this.scrolled;
+    this.log.restore();
     if (this.focused && document.activeElement === document.body && performance.now() - this.left < MOVE) {
       this.focused.focus({ preventScroll: true });
     }
   }
 
   /** Remember what the page forgets when it moves the panel. */
-  remember() {
+  keepPlace() {
     this.focused = null;
     this.left = Infinity; // when the focus went, whether with the user or because the panel was moved
-    this.scrolled = 0;
     this.root.addEventListener("focusin", (event) => {
       this.focused = event.target;
       this.left = Infinity;
     });
     this.root.addEventListener("focusout", () => {
       this.left = performance.now();
-    });
-    this.logText.addEventListener("scroll", () => {
-      if (this.root.isConnected) this.scrolled = this.logText.scrollTop;
     });
   }
 
@@ -161,8 +151,8 @@ export class View {
   }
 
   onNews(what) {
-    if (what === "logs") {
-      this.fillLogs();
+    if (what === "log") {
+      this.log.update();
       return;
     }
     if (what === "refused") {
@@ -194,9 +184,9 @@ export class View {
     if (part === null) this.progress.removeAttribute("value");
     else this.progress.value = part;
     say(this.percent, part === null || s.state === "Pending" ? "" : `${Math.floor(100 * part)} %`);
-    trouble(this.trouble, s);
+    this.trouble.update(s, this.store.again, this.store.live);
     samples(this.samples, s);
-    this.updateAdapter(s);
+    ending(this.ending, s);
     const over = ended(s);
     show(this.cancel, !over && this.store.live);
     show(this.logsButton, this.store.live);
@@ -208,10 +198,17 @@ export class View {
     show(this.empty, empty);
     this.root.classList.toggle("kaito-blank", empty);
     this.root.classList.toggle("kaito-bare", over && empty);
+    if (!this.toolbar.update(this.store)) this.toStepAxis();
     this.canvas.setAttribute("aria-label", this.chart.words());
     this.chart.draw();
     this.updateNumbers(s);
     this.tick();
+  }
+
+  /** The axis that was chosen is not told of by this run: it is not forgotten for the next. */
+  toStepAxis() {
+    this.toolbar.axis.value = "step";
+    this.chart.setAxis("step");
   }
 
   updatePill(s) {
@@ -235,27 +232,6 @@ export class View {
     set("memory", bytes(s.memory), s.device);
   }
 
-  updateAdapter(s) {
-    const path = s.adapter && (s.state === "Succeeded" || s.state === "Cancelled") ? s.adapter : "";
-    if (this.adapter.dataset.path === path) return;
-    this.adapter.dataset.path = path;
-    if (!path) {
-      this.adapter.replaceChildren();
-      return;
-    }
-    const copy = h("button.link", { type: "button", title: "Copy the path" }, "Copy");
-    copy.onclick = async () => {
-      try {
-        await navigator.clipboard.writeText(path);
-        say(copy, "Copied");
-      } catch {
-        say(copy, "Copy it by hand"); // a page without the right to the clipboard
-      }
-      setTimeout(() => say(copy, "Copy"), 2000);
-    };
-    this.adapter.replaceChildren(h("div.adapter", {}, h("span.label", {}, "Adapter"), h("code.path", {}, path), copy));
-  }
-
   /** What changes with the clock alone. */
   tick() {
     const s = this.store.status;
@@ -271,9 +247,6 @@ export class View {
     const over = ended(s);
     this.notify(s, over);
     if (this.asked.cancel && Date.now() - this.asked.cancel > CONFIRM) this.unask();
-    const ending = over !== this.over; // the log's last lines say why
-    this.over = over;
-    if (!this.logs.hidden && (ending || (!over && Date.now() - this.asked.logs > 3000))) this.askLogs();
   }
 
   /** What stands between the run and this page, if anything. */
@@ -293,20 +266,16 @@ export class View {
     show(this.notice, text !== "");
   }
 
-  /** Screen readers hear of a new state or phase at once, of progress each tenth, and of nothing more than once a second. */
+  /** Screen readers hear of a new state or phase, of progress each tenth, and of nothing more than once a second. */
   speak(s, text) {
     const part = share(s);
-    const mark = [s.state, s.phase, part === null ? "" : Math.floor(10 * part)].join();
-    if (mark === this.spoken.mark || Date.now() - this.spoken.at < 1000) return;
-    this.spoken = { mark, at: Date.now() };
-    say(this.status, `${s.name}: ${text}`);
-  }
-
-  onHover(values) {
-    say(this.at, values ? `step ${values.step.toLocaleString("en-US")}` : "");
-    say(this.chips.loss.value, values ? (this.look.smoothing ? `${short(values.loss)} · ${short(values.smooth)}` : short(values.loss)) : "");
-    say(this.chips.held.value, values && known(values.held) ? short(values.held) : "");
-    say(this.chips.rate.value, values && known(values.rate) && this.look.rate ? rate(values.rate) : "");
+    const mark = [s.state, s.phase, s.advice && s.advice.sentence, this.store.again && this.store.again.state, part === null ? "" : Math.floor(10 * part)].join();
+    if (mark === this.spoken) return;
+    this.spoken = mark;
+    const advice = s.advice || {};
+    const why = s.state === "Failed" ? headline(s) : "";
+    const { again } = this.store;
+    this.speaker.say([`${s.name}: ${text}`, why, advice.sentence, advice.remedy, again && `${again.name} ${again.text}`].filter(Boolean).join(". "));
   }
 
   onCancel() {
@@ -329,22 +298,8 @@ export class View {
     this.cancel.classList.remove("kaito-sure");
   }
 
-  toggleLogs() {
-    show(this.logs, this.logs.hidden);
-    this.logsButton.setAttribute("aria-expanded", String(!this.logs.hidden));
-    if (!this.logs.hidden) this.askLogs();
-  }
-
-  askLogs() {
-    this.asked.logs = Date.now();
-    if (this.store.logs === null) say(this.logText, "Asking the kernel, which answers when its cell is done …");
-    this.store.send({ k: "logs" });
-  }
-
-  fillLogs() {
-    const { scrollTop, scrollHeight, clientHeight } = this.logText;
-    const bottom = scrollHeight - scrollTop - clientHeight < 40;
-    say(this.logText, this.store.logs.length ? this.store.logs.join("\n") : "The log is empty so far.");
-    if (bottom) this.logText.scrollTop = this.logText.scrollHeight;
+  toggleLog() {
+    this.log.toggle();
+    this.logsButton.setAttribute("aria-expanded", String(this.log.open));
   }
 }

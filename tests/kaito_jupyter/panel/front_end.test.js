@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Smooth, extent, lowerBound, pick, weight } from "../../../kaito_jupyter/panel/js/curve.js";
+import { Along, Smooth, extent, lowerBound, moved, pick, place, weight, zoomed } from "../../../kaito_jupyter/panel/js/curve.js";
+import { LogLines, pieces } from "../../../kaito_jupyter/panel/js/loglines.js";
 import * as numbers from "../../../kaito_jupyter/panel/js/numbers.js";
 import { Store } from "../../../kaito_jupyter/panel/js/store.js";
 
@@ -19,11 +20,11 @@ const all = { k: "all", g: 1, at: 0, n: 2, e: [0, 1], s: { state: "Running", nam
 
 test("a store holds what came, column after column", () => {
   const store = new Store(() => {});
-  assert.ok(store.apply(all, [bytes(1, 2, 3.5, 3.25, NaN, 1e-4, 0, 3.75)]));
+  assert.ok(store.apply(all, [bytes(1, 2, 3.5, 3.25, NaN, 1e-4, 9, 18, 100, 101, 0, 3.75)]));
   assert.deepEqual([...store.rows.column("loss")], [3.5, 3.25]);
   assert.deepEqual([...store.rows.column("rate")], [NaN, 1e-4]);
   assert.deepEqual([...store.evaluations.column("loss")], [3.75]);
-  assert.ok(store.apply({ k: "new", g: 1, at: 2, n: 1, e: [1, 0], s: { step: 3 }, t: 101 }, [bytes(3, 3, 1e-4)]));
+  assert.ok(store.apply({ k: "new", g: 1, at: 2, n: 1, e: [1, 0], s: { step: 3 }, t: 101 }, [bytes(3, 3, 1e-4, 27, 102)]));
   assert.deepEqual([...store.rows.column("step")], [1, 2, 3]);
   assert.equal(store.status.name, "r");
   assert.equal(store.status.step, 3);
@@ -33,7 +34,7 @@ test("a message that does not fit is refused and changes nothing", () => {
   const store = new Store(() => {});
   const late = { k: "new", g: 1, at: 5, n: 0, e: [0, 0], s: { step: 9 }, t: 1 };
   assert.equal(store.apply(late, []), false);
-  store.apply(all, [bytes(1, 2, 3, 3, 0, 0, 0, 4)]);
+  store.apply(all, [bytes(1, 2, 3, 3, 0, 0, 9, 18, 100, 101, 0, 4)]);
   assert.equal(store.apply(late, []), false);
   assert.equal(store.apply({ ...late, g: 2, at: 2, e: [1, 0] }, []), false);
   assert.equal(store.rows.length, 2);
@@ -42,8 +43,8 @@ test("a message that does not fit is refused and changes nothing", () => {
 
 test("a resend takes the place of everything", () => {
   const store = new Store(() => {});
-  store.apply(all, [bytes(1, 2, 3, 3, 0, 0, 0, 4)]);
-  store.apply({ ...all, g: 2, n: 1, e: [0, 0], s: { state: "Failed" } }, [bytes(7, 1, 0)]);
+  store.apply(all, [bytes(1, 2, 3, 3, 0, 0, 9, 18, 100, 101, 0, 4)]);
+  store.apply({ ...all, g: 2, n: 1, e: [0, 0], s: { state: "Failed" } }, [bytes(7, 1, 0, 9, 100)]);
   assert.deepEqual([...store.rows.column("step")], [7]);
   assert.equal(store.evaluations.length, 0);
   assert.deepEqual(store.status, { state: "Failed" });
@@ -52,9 +53,9 @@ test("a resend takes the place of everything", () => {
 test("columns grow to a hundred thousand rows", () => {
   const store = new Store(() => {});
   const n = 100_000;
-  const values = new Float64Array(3 * n).map((_, i) => i % n);
+  const values = new Float64Array(5 * n).map((_, i) => i % n);
   store.apply({ ...all, n, e: [0, 0] }, [new DataView(values.buffer)]);
-  store.apply({ k: "new", g: 1, at: n, n: 1, e: [0, 0], s: {}, t: 1 }, [bytes(n, 1, 2)]);
+  store.apply({ k: "new", g: 1, at: n, n: 1, e: [0, 0], s: {}, t: 1 }, [bytes(n, 1, 2, 3, 4)]);
   assert.equal(store.rows.length, n + 1);
   assert.equal(store.rows.step[n], n);
   assert.equal(store.rows.loss[n - 1], n - 1);
@@ -125,4 +126,37 @@ test("a run's state is said in a sentence", () => {
   assert.equal(numbers.share(at), 0.3);
   assert.equal(numbers.share(loading), 0.25);
   assert.equal(numbers.share({ state: "Running", phase: "loading" }), null);
+});
+
+test("an axis of tokens never falls and has no holes", () => {
+  const along = new Along();
+  along.update(Float64Array.of(NaN, 10, 30));
+  assert.deepEqual([...along.update(Float64Array.of(NaN, 10, 30, 5, NaN, 40))], [NaN, 10, 30, 30, 30, 40]);
+  assert.equal(place([10, 20], [100, 200], 15), 150);
+  assert.equal(place([10, 20], [100, 200], 0), 0);
+  assert.equal(place([10, 20], [100, 200], 99), 200);
+});
+
+test("zooming keeps what is under the pointer, and ends at the whole", () => {
+  assert.deepEqual(zoomed([0, 100], [0, 100], 0.5, 50, 1), [25, 75]);
+  assert.deepEqual(zoomed([0, 100], [0, 100], 0.5, 0, 1), [0, 50]);
+  assert.equal(zoomed([25, 75], [0, 100], 2, 50, 1), null);
+  assert.deepEqual(moved([25, 75], [0, 100], 1), [50, 100]);
+});
+
+test("log lines are joined at both ends, sifted, searched, and refused where they do not fit", () => {
+  const log = new LogLines();
+  const send = (at, lines, levels, more = {}) => log.apply({ at, lines, levels, first: 0, over: false, ...more });
+  assert.ok(send(2, ["c", "Boom"], " e", { reset: true }));
+  assert.ok(send(4, ["done"], "o"));
+  assert.ok(log.earlier);
+  assert.ok(send(0, ["a", "b boom"], "w "));
+  assert.deepEqual(log.texts, ["a", "b boom", "c", "Boom", "done"]);
+  assert.equal(send(9, ["x"], " "), false);
+  log.search("boom");
+  assert.deepEqual(log.matches, [1, 3]);
+  log.show("bad");
+  assert.equal(log.length, 2);
+  assert.deepEqual(log.errors(), [1]);
+  assert.deepEqual(pieces("a Boom b", "boom"), [["a ", false], ["Boom", true], [" b", false]]);
 });

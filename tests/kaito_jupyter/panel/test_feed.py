@@ -43,9 +43,8 @@ class Page:
 
     def has_all_of(self, run: ScriptedRun) -> bool:
         series, evaluations = run.state.series, run.state.evaluations
-        return self.rows == [list(series[c]) for c in ROWS] and self.held_out == [
-            list(evaluations[c]) for c in HELD_OUT
-        ]
+        there = [list(series[c]) for c in ROWS], [list(evaluations[c]) for c in HELD_OUT]
+        return repr((self.rows, self.held_out)) == repr(there)  # NaN is no equal of itself
 
 
 def size(message: Message | None) -> int:
@@ -107,7 +106,7 @@ def test_an_update_of_five_steps_has_the_same_size_at_any_length_of_run(length: 
     run.train(length, tell=False)
     feed.everything(1.0)
     run.train(length + 5)
-    assert size(feed.news(2.0)) < 420
+    assert size(feed.news(2.0)) < 500
 
 
 def test_nothing_is_sent_when_nothing_has_changed() -> None:

@@ -167,8 +167,12 @@ def test_logs_come_when_they_are_asked_for() -> None:
     run.say("hello <b>")
     panel = Panel(run)
     panel.show()
-    panel.widget.says({"k": "logs"})
-    until(lambda: {"k": "logs", "lines": ["hello <b>"]} in panel.widget.sent)
+    assert threads() == ["kaito panel panel-test"]
+    panel.widget.says({"k": "log", "on": True})
+    until(lambda: any(sent.get("lines") == ["hello <b>"] for sent in panel.widget.sent))
+    panel.widget.says({"k": "log", "on": False})
+    until(lambda: threads() == ["kaito panel panel-test"])
+    panel.close()
     run.status("Cancelled")
 
 
