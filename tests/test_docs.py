@@ -223,3 +223,22 @@ def test_pictures_of_the_documentation_are_there_and_have_a_text() -> None:
         for alternative, link in re.findall(r"!\[(.*?)\]\((.*?)\)", text):
             assert alternative, f"{page}: {link} has no text for who cannot see it"
             assert ((ROOT / page).parent / link).is_file(), f"{page}: {link}"
+
+
+def test_magics_verbs_and_options_that_pages_speak_of_exist() -> None:
+    from kaito_jupyter.magics.kaito import VERBS
+    from kaito_jupyter.magics.kaito_magics import KaitoMagics
+
+    parsers = [KaitoMagics.kaito_tune.parser, KaitoMagics.kaito_form.parser, *(v.parser for v in VERBS.values())]
+    options = {name for parser in parsers for name in parser._option_string_actions}
+    for page, text in WRITTEN.items():
+        for block in blocks(text):
+            text = text.replace(block.code, "") if block.mark == "raises" else text
+        said = "\n".join(
+            line for line in text.splitlines() if not line.startswith(("pip ", "kubectl ", "| a ", "| in "))
+        )
+        verbs = set(re.findall(r"%kaito ([a-z]+)", said))
+        assert verbs <= set(VERBS), f"{page}: {verbs - set(VERBS)}"
+        spans = "\n".join(re.findall(r"`([^`]*%kaito[^`]*|--[^`]+)`", said))
+        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", spans))
+        assert flags <= options, f"{page}: {flags - options}"
