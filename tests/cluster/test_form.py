@@ -49,6 +49,8 @@ def test_secrets_and_nodes_are_chosen_by_name_and_the_form_starts_a_workspace(
     cells = [
         SETUP.format(cluster.kubeconfig),
         f"form = %kaito_form df --namespace {namespace}",
+        f"again = %kaito_form df --from by-hand --namespace {namespace} --backend kaito",
+        "print(again.spec == form.spec, again.line == form.line, [p.path for p in again.problems if p.severity == 'error'])",
         "form.run.delete()",
     ]
     notebook = jupyter.open(jupyter.write("form-cluster.ipynb", cells))
@@ -78,6 +80,9 @@ def test_secrets_and_nodes_are_chosen_by_name_and_the_form_starts_a_workspace(
     expect(notebook.panel(1)).to_be_visible(timeout=120_000)
     expect(form).to_contain_text("by-hand was started", timeout=120_000)
     notebook.run(2)
+    notebook.run(3, milliseconds=120_000)
+    assert "True False []" in notebook.text(3), notebook.text(3)
+    notebook.run(4)
     assert jupyter.problems == []
 
 
