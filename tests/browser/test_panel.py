@@ -142,9 +142,20 @@ def test_the_panel_is_worked_by_keyboard_and_read_aloud(jupyter: Jupyter) -> Non
             )
         )
         notebook.page.keyboard.press("Tab")
-    assert reached == ["Logs", "Cancel run", "Loss", "Held-out loss", "Learning rate", "Smoothing", "checkbox", "Horizontal axis"]
+    assert reached == [
+        "Logs",
+        "Cancel run",
+        "Loss",
+        "Held-out loss",
+        "Learning rate",
+        "Smoothing",
+        "checkbox",
+        "Horizontal axis",
+    ]
     expect(panel.get_by_role("status")).to_contain_text("by-keyboard: Training · step 30 of 400")
-    assert "Loss by step, 30 points from step 1 to 30." in (panel.get_by_role("application").get_attribute("aria-label") or "")
+    assert "Loss by step, 30 points from step 1 to 30." in (
+        panel.get_by_role("application").get_attribute("aria-label") or ""
+    )
     panel.get_by_role("button", name="Cancel run").press("Enter")
     panel.get_by_role("button", name="Really cancel?").press("Enter")
     expect(panel.get_by_role("button", name="Cancelling …")).to_be_disabled()

@@ -127,13 +127,13 @@ def test_each_mistake_on_a_line_has_its_message(shell: InteractiveShell, line: s
     [
         (
             "stop",
-            '%kaito: "stop" is no verb. The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume" and "doctor".',
+            '%kaito: "stop" is no verb. The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume", "compare", "note", "tag", "report" and "doctor".',
         ),
         (
             "cancell x",
             (
                 '%kaito: "cancell" is no verb. Did you mean "cancel"? '
-                'The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume" and "doctor".'
+                'The verbs are "runs", "watch", "logs", "yaml", "cancel", "delete", "diagnose", "resume", "compare", "note", "tag", "report" and "doctor".'
             ),
         ),
         ("runs 'x", "%kaito: ' is not closed. Close it."),
