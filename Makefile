@@ -41,8 +41,8 @@ bench: setup-dev ## performance claims, as ratios measured side by side
 image: ## the trainer's image, with docker, podman or buildah (IMAGE names it, BASE what it is built on)
 	@bash trainer/build-image "$(IMAGE)" $(if $(BASE),--build-arg BASE=$(BASE))
 
-bench-trainer: setup-dev ## our trainer against TRL's, on this machine's CPU (half an hour)
-	@$(BIN)/python -m benchmarks trainer
+bench-trainer: setup-dev ## our trainer against TRL's, and each choice with and without, on this CPU (an hour)
+	@$(BIN)/python -m benchmarks trainer choices
 
 chaos: setup-dev ## break everything between a run and its readers, 250 times at random (KAITO_CHAOS_SEED says how), the API server too
 	@KAITO_CHAOS_FAULTS=$${KAITO_CHAOS_FAULTS:-250} KAITO_CHAOS_SERVER=$${KAITO_CHAOS_SERVER:-1} $(BIN)/pytest --cluster -s tests/cluster/test_chaos.py

@@ -58,7 +58,7 @@ def test_the_same_lines_stand_on_stdout_and_in_the_file(run: Run, capfd: pytest.
 def test_the_beginning_says_what_is_trained_and_what_was_chosen(run: Run) -> None:
     run.train()
     told = run.only("train_begin")
-    choices, versions = told.pop("choices"), told.pop("versions")
+    choices, versions, reasons = told.pop("choices"), told.pop("versions"), told.pop("reasons")
     assert told.pop("device").startswith("cpu")
     assert told == {
         "max_steps": 2,
@@ -78,6 +78,11 @@ def test_the_beginning_says_what_is_trained_and_what_was_chosen(run: Run) -> Non
     assert choices["max_length"] == 256, "the model's context is shorter than our default"
     assert (choices["loss_head"], choices["dtype"], choices["turn_end"]) == ("plain", "float32", "<|im_end|>")
     assert choices["data_files"] == ["train.jsonl"]
+    assert all(set(r) == {"name", "value", "why", "switch", "yours"} and r["why"].endswith(".") for r in reasons)
+    by_name = {r["name"]: r for r in reasons}
+    assert len(by_name) == len(reasons) == 13
+    assert by_name["dtype"]["yours"], "it was written"
+    assert not by_name["attn_implementation"]["yours"]
     assert "per_device_train_batch_size" not in choices, "that was written, not chosen"
     assert {"torch", "transformers", "peft", "trl"} <= set(versions)
 

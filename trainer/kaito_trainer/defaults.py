@@ -13,7 +13,7 @@ from .contract import TrainingConfig
 MAX_LENGTH: Final = 1024
 """Tokens of an example at most, TRL's own default; less when the model's context is shorter."""
 SMALL: Final = 1_000_000_000
-"""Parameters below which a GPU keeps all activations."""
+"""Parameters below which a GPU keeps all activations, where there is no estimate of the memory."""
 
 EVALUATIONS: Final = 10
 """How often a run evaluates where the best adapter is wanted, or an early end, and nothing is said of how often."""
@@ -32,6 +32,8 @@ class Device:
     count: int
     bf16: bool
     """Whether it computes in bfloat16 at full speed."""
+    capability: tuple[int, int] | None = None
+    """NVIDIA's compute capability, of the weakest GPU."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,10 @@ TABLE: Final = (
     ),
     Change(f"{_T}.use_cpu", False, lambda device, _: device.type == "cpu", why="Said where there is no GPU."),
     Change(
+        f"{_T}.tf32", None, lambda device, _: (device.capability or (0, 0)) >= (8, 0) or None,
+        why="From Ampere on, what is left in 32 bits is multiplied by the tensor cores.",
+    ),
+    Change(
         f"{_T}.dataloader_pin_memory", True, lambda device, _: device.type != "cpu",
         why="Without a GPU there is nothing to pin pages for.",
     ),
@@ -138,16 +144,38 @@ TABLE: Final = (
         why="A model shall learn to answer, not to ask (field note K1). For instruction data: completion_only_loss.",
     ),
     Change(
-        f"{_T}.gradient_checkpointing", True, "for a billion parameters and more on a GPU",
+        f"{_T}.gradient_checkpointing", True, "where the estimate of the memory asks for it",
         why="Computing activations twice costs a quarter of the speed (1.16 to 1.28 times).",
     ),
     Change(
+        f"{_T}.padding_free", False, "for batches of several rows, where the model keeps rows end to end apart",
+        why="Nothing is computed for padding; the rows of a batch, and so what is learnt, stay the same.",
+    ),
+    Change(
+        f"{_T}.train_sampling_strategy", "random", "group_by_length for batches that have to be padded",
+        why="Rows of like length in a batch need little padding.",
+    ),
+    Change(
+        f"{_T}.optim", "adamw_torch_fused", "in 8 bits (adamw_8bit, paged_adamw_8bit) where a GPU's memory is still short",
+        why="Its state takes a quarter, and a run that does not fit learns nothing.",
+    ),
+    Change(
+        f"{_T}.use_liger_kernel", False, "on a GPU where liger-kernel is installed and knows the architecture",
+        why="Who installs it wants it; norms, rotations and gates are one pass each.",
+    ),
+    Change(
         "ModelConfig.attn_implementation", "sdpa", "eager on a CPU and rows up to 512 tokens",
-        why="On a CPU it is 1.17 times as fast there; on long rows its memory grows with the square.",
+        why="On a CPU it is 1.17 times as fast there; on long rows its memory grows with the square. flash_attention_2 on a GPU "
+        "that takes it, where flash-attn is installed.",
     ),
 )  # fmt: skip
 """Every stock default that we change (or write down where KAITO's template leaves it out), with its reason."""
-BY_DATA: Final = frozenset({"target_modules", "assistant_only_loss", "gradient_checkpointing", "attn_implementation"})
+BY_DATA: Final = frozenset(
+    {
+        "target_modules", "assistant_only_loss", "gradient_checkpointing", "attn_implementation", "padding_free",
+        "train_sampling_strategy", "optim", "use_liger_kernel",
+    }
+)  # fmt: skip
 """Names in the table that are decided from data and model, in their own places."""
 
 
@@ -180,16 +208,6 @@ def evaluation(config: TrainingConfig) -> dict[str, Any]:
     return found
 
 
-def gradient_checkpointing(device: Device, parameters: int) -> bool:
-    """Whether activations are computed twice: only large models on a GPU need it."""
-    return device.type != "cpu" and parameters >= SMALL
-
-
-def attention(device: Device, longest: int) -> str | None:
-    """The attention's implementation, None: the model's own choice."""
-    return "eager" if device.type == "cpu" and longest <= SHORT else None
-
-
 def lora(config: TrainingConfig) -> dict[str, Any]:
     """Defaults of `LoraConfig`, by name."""
     return values("LoraConfig", _NONE, config)
@@ -213,8 +231,6 @@ __all__ = [
     "TABLE",
     "Change",
     "Device",
-    "attention",
-    "gradient_checkpointing",
     "lora",
     "max_length",
     "quantization",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
+from collections.abc import Iterable
 from typing import Any, Final
 
 from . import hf_config
+from .choices import Choice
 from .contract import TrainingConfig
 from .contract.events import TrainBegin
 from .data import Data
@@ -28,6 +31,7 @@ def begin(
     train: Tokenized,
     held_out: Tokenized,
     chosen: dict[str, Any],
+    made: Iterable[Choice] = (),
 ) -> TrainBegin:
     """The `train_begin` event, less what only the training loop knows."""
     trainable, total = trainer.model.get_nb_trainable_parameters()
@@ -61,8 +65,17 @@ def begin(
         target_modules=sorted(adapted),
         versions=versions(),
         choices=choices,
+        reasons=[_used(choice, choices).to_dict() for choice in made],
         truncated_rows=train.truncated + held_out.truncated,
     )
+
+
+def _used(choice: Choice, choices: dict[str, Any]) -> Choice:
+    """The choice, with what the trainer made of it in the end."""
+    if choice.name != "loss_head" or choice.value == choices["loss_head"]:
+        return choice
+    why = "The loss that was asked for is made by TRL's own head."
+    return dataclasses.replace(choice, value=choices["loss_head"], why=why, yours=False)
 
 
 def versions() -> dict[str, str]:

@@ -81,6 +81,8 @@ def training_arguments(config: TrainingConfig, output: Path, device: Device) -> 
 
     written = config.TrainingArguments.to_dict()
     chosen = {name: value for name, value in defaults.training_arguments(device, config).items() if name not in written}
+    if chosen.get("tf32", True) is None:
+        del chosen["tf32"]  # there is none
     if chosen.get("bf16") and written.get("fp16"):
         chosen["bf16"] = False
     if chosen.get("fp16") and written.get("bf16"):
@@ -95,21 +97,20 @@ def training_arguments(config: TrainingConfig, output: Path, device: Device) -> 
     return _built("TrainingArguments", SFTConfig, values | ours), chosen
 
 
-def settle(
-    arguments: Any, chosen: dict[str, Any], config: TrainingConfig, *, held_out: int, parameters: int, device: Device
-) -> None:
-    """Choose what depends on data and model. Raises `Failure` when the config asks for an evaluation of no rows."""
+def settle(arguments: Any, chosen: dict[str, Any], *, held_out: int) -> None:
+    """Choose what depends on the held-out rows. Raises `Failure` when the config asks for an evaluation of none."""
     if not held_out:
         chosen.pop("eval_on_start", None)
         arguments.eval_on_start = False
         if arguments.eval_strategy != "no":
             message = "TrainingArguments.eval_strategy: no rows are held out that could be evaluated on."
             raise Failure("config", message, "Set DatasetConfig.train_test_split below 1, or give more rows.")
-    name = _checkpointing_name(type(arguments))
-    if config.TrainingArguments.gradient_checkpointing is None and name not in config.TrainingArguments.extra:
-        wanted = defaults.gradient_checkpointing(device, parameters)
-        arguments.gradient_checkpointing = wanted
-        setattr(arguments, name, wanted)
+
+
+def checkpointing(arguments: Any, wanted: bool) -> None:
+    """Say, by all of its names, whether activations are computed twice."""
+    arguments.gradient_checkpointing = wanted
+    setattr(arguments, _checkpointing_name(type(arguments)), wanted)
 
 
 def _checkpointing_name(cls: Any) -> str:

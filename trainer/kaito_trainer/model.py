@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from . import hf_config
+from . import choices, hf_config
 from .contract import TrainingConfig
 from .contract.problems import close_match, listing
 from .defaults import Device
@@ -45,7 +45,9 @@ def device(config: TrainingConfig) -> Device:
             "cuda",
             torch.cuda.get_device_name(int(os.environ.get("LOCAL_RANK", "0"))),
             count,
-            torch.cuda.is_bf16_supported(),
+            # Older GPUs say yes, too, and then emulate it at a fraction of their speed.
+            torch.cuda.is_bf16_supported(including_emulation=False),
+            min(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())),
         )
     bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return Device("cpu", _cpu_name(), int(os.environ.get("WORLD_SIZE", "1")), bf16)
@@ -83,7 +85,7 @@ def base(path: str, config: TrainingConfig, on: Device) -> Any:
     values = {
         **(config.TrainingArguments.extra.get("model_init_kwargs") or {}),
         **_where_from(config),
-        "dtype": section.torch_dtype or ("bfloat16" if on.bf16 else "float16" if on.type == "cuda" else "float32"),
+        "dtype": section.torch_dtype or choices.dtype(choices.Facts(device=on)).value,
         "device_map": _device_map(section.device_map, on),
         "quantization_config": hf_config.quantization(config),
         "attn_implementation": section.attn_implementation,
@@ -104,10 +106,11 @@ def base(path: str, config: TrainingConfig, on: Device) -> Any:
     return model
 
 
-def attend(model: Any, implementation: str | None) -> None:
-    """Change the attention's implementation, where there is a choice and the model leaves it."""
-    if implementation is not None and model.config._attn_implementation == "sdpa":
-        model.set_attn_implementation(implementation)
+def attend(model: Any, implementation: str) -> None:
+    """Change the attention's implementation; where the model does not take it, it stays as it is."""
+    if implementation != model.config._attn_implementation:
+        with contextlib.suppress(ImportError, ValueError):
+            model.set_attn_implementation(implementation)
 
 
 def ends(tokenizer: Any, model: Any) -> set[int]:
@@ -216,7 +219,7 @@ def _template(told: str, places: Places) -> str:
         raise Failure("config", message, "Give the path of a Jinja file, or a one-line template.") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _loading(path: str, what: str) -> Iterator[None]:
     try:
         yield

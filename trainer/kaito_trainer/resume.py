@@ -28,7 +28,7 @@ MATTERS: Final = (
     "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps",
     "warmup_ratio", "weight_decay", "max_grad_norm", "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon",
     "label_smoothing_factor", "neftune_noise_alpha", "loss_type", "seed", "data_seed", "packing", "packing_strategy",
-    "padding_free", "train_sampling_strategy", "group_by_length", "dataloader_drop_last",
+    "train_sampling_strategy", "group_by_length", "dataloader_drop_last",
 )  # fmt: skip
 """Training arguments that decide what is learnt."""
 

@@ -7,9 +7,10 @@ from functools import partial
 
 import transformers
 
-from . import best, card, data, defaults, ending, facts, hf_config, model, packing, results, resume, samples
+from . import best, card, data, defaults, ending, facts, fast, hf_config, model, results, resume, samples
 from .callbacks import EventCallback
 from .checkpoints import Checkpoints
+from .choices import TOKENIZE_ROWS
 from .contract import TrainingConfig
 from .contract.events import Phase
 from .emit import Emitter
@@ -47,35 +48,32 @@ def main(config: TrainingConfig, places: Places, emit: Emitter, stop: Stop) -> i
     targets, left_out = model.target_modules(base, model.wanted_modules(config))
     length = defaults.max_length(config, model.context_length(base))
 
-    tokenizing = Tokenizing(tokenizer, rows.format, on, length, model.ends(tokenizer, base))
+    at_once = config.TrainerOptions.tokenize_rows or TOKENIZE_ROWS
+    tokenizing = Tokenizing(tokenizer, rows.format, on, length, model.ends(tokenizer, base), at_once=at_once)
     train, held_out = tokenize(rows, tokenizing, emit, stop)
     asked = samples.questions(rows.held_out, tokenizing, config)
-    sequences = packing.settle(base, arguments, chosen, config, train.dataset, length)
-    if config.ModelConfig.attn_implementation is None and not arguments.packing:
-        model.attend(base, defaults.attention(device, max(train.longest, held_out.longest)))
-    hf_config.settle(
-        arguments, chosen, config, held_out=len(held_out.dataset), parameters=base.num_parameters(), device=device
-    )
+    hf_config.settle(arguments, chosen, held_out=len(held_out.dataset))
+    quick = fast.settle(base, arguments, chosen, config, device, targets, train, held_out, length, output)
     lora = hf_config.lora(config, targets, left_out)
     start = resume.start(
-        output, resume.trajectory(path, config, lora, arguments, sequences), config, places, emit.speaks
+        output, resume.trajectory(path, config, lora, arguments, quick.sequences), config, places, emit.speaks
     )
     kept = Checkpoints.of(output, start.run, config, speaks=emit.speaks, sync=emit.sync)
     transformers.set_seed(arguments.seed)  # the adapter begins at random
     trainer = Trainer(
         base,
         arguments,
-        train_dataset=sequences,
+        train_dataset=quick.sequences,
         eval_dataset=held_out.dataset if len(held_out.dataset) else None,
         processing_class=tokenizer,
         peft_config=lora,
-        plain_loss=device.type == "cpu",
+        plain_loss=quick["loss_head"] == "plain",
         checkpoints=kept,
         origin=start.checkpoint,
         limits=Limits.noted(output, config, [path, base.dtype, targets, length, device.name]),
     )
-    chosen |= start.choices | trainer.limits.choices
-    begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen)
+    chosen = quick.chosen | chosen | start.choices | trainer.limits.choices
+    begin = facts.begin(trainer, path, device, config, rows, tokenizing, train, held_out, chosen, quick.made)
     answer = partial(samples.answers, trainer.model, asked, tokenizing, config, stop.check)
     events = EventCallback(emit, begin, stop, answer if asked else None, start, kept, trainer.clock)
     trainer.remove_callback(transformers.PrinterCallback)

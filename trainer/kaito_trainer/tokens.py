@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from .choices import TOKENIZE_ROWS
 from .contract import TrainingConfig
 from .data import Example, Format, batches
 from .failures import Failure
@@ -18,7 +19,6 @@ from .spans import Renderer, Template
 
 IGNORED: Final = -100
 """The label that torch's cross-entropy leaves out."""
-BATCH: Final = 512
 LossOn = Literal["assistant", "completion", "text"]
 
 
@@ -76,7 +76,9 @@ class Tokenizing:
         max_length: int | None,
         ends: set[int],
         renderer: Renderer | None = None,
+        at_once: int = TOKENIZE_ROWS,
     ) -> None:
+        self.at_once = at_once
         self.tokenizer, self.on, self.max_length, self.ends = tokenizer, on, max_length, ends
         if format == "conversational" and not tokenizer.is_fast:
             message = f"{type(tokenizer).__name__} cannot tell which characters a token stands for."
@@ -100,7 +102,7 @@ class Tokenizing:
 
         result, pieces, done = Tokenized(None), [], 0
         schema = pyarrow.schema({name: pyarrow.list_(pyarrow.int32()) for name in ("input_ids", "labels")})
-        for batch in batches(examples, BATCH):
+        for batch in batches(examples, self.at_once):
             kept = []
             for ids, labels in self.tokens(batch):
                 if self.max_length is not None and len(ids) > self.max_length:
@@ -180,6 +182,15 @@ class Tokenizing:
         return Tokens(ids, labels)
 
 
+def lengths(dataset: Any) -> list[int]:
+    """Tokens of each example, without making Python numbers of all of them."""
+    import pyarrow.compute
+
+    column = dataset.with_format("arrow")[:]["input_ids"]
+    found: list[int] = pyarrow.compute.list_value_length(column).to_pylist()
+    return found
+
+
 def _token_at(encoding: Any, row: int, character: int, text: str, *, behind: bool = False) -> int:
     """The first token that holds this character or a later one; with `behind`, that holds no earlier one either."""
     while character < len(text):
@@ -190,4 +201,4 @@ def _token_at(encoding: Any, row: int, character: int, text: str, *, behind: boo
     return len(encoding["input_ids"][row])
 
 
-__all__ = ["IGNORED", "LossOn", "Tokenized", "Tokenizing", "Tokens", "loss_on"]
+__all__ = ["IGNORED", "LossOn", "Tokenized", "Tokenizing", "Tokens", "lengths", "loss_on"]

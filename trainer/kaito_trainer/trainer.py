@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.data import SequentialSampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from .clock import Clock
+from .grouping import Grouped
 from .keeping import Keeping
 from .together import added, own_numbers
-from .tokens import IGNORED
+from .tokens import IGNORED, lengths
 
 
 class Trainer(Keeping):
@@ -80,6 +82,18 @@ class Trainer(Keeping):
             self._total_train_tokens += int(seen)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         self._metrics[mode]["mean_token_accuracy"].append(right / trained if trained else 0.0)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if getattr(self.args, "train_sampling_strategy", "random") != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return Grouped(lengths(rows), step, seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """Held-out rows come sorted by length: their order is the best one."""
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def get_batch_samples(self, epoch_iterator: Any, *args: Any, **kwargs: Any) -> Any:
         found = super().get_batch_samples(self.clock.waiting(epoch_iterator), *args, **kwargs)

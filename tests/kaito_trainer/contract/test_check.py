@@ -215,12 +215,27 @@ BAD = [
     (
         {"TrainerOptions": {"hats": 2}},
         None,
-        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens", "checkpoint_minutes", "early_stopping_patience" and "early_stopping_threshold".',
+        'TrainerOptions.hats: there is no such field. The fields are "compat", "samples", "sample_tokens", "checkpoint_minutes", "loss_head", "threads", "tokenize_rows", "early_stopping_patience" and "early_stopping_threshold".',
     ),
     (
         {"TrainerOptions": {"checkpoint_minutes": -1}},
         None,
         "TrainerOptions.checkpoint_minutes: -1 is out of range. Give a number of at least 0.",
+    ),
+    (
+        {"TrainerOptions": {"loss_head": "liger"}},
+        None,
+        'TrainerOptions.loss_head: "liger" is not allowed. Use "plain" or "fused".',
+    ),
+    (
+        {"TrainerOptions": {"threads": 0}},
+        None,
+        "TrainerOptions.threads: 0 is out of range. Give a whole number of at least 1.",
+    ),
+    (
+        {"TrainerOptions": {"tokenize_rows": 0}},
+        None,
+        "TrainerOptions.tokenize_rows: 0 is out of range. Give a whole number of at least 1.",
     ),
     (
         {"TrainerOptions": {"early_stopping_patience": 0}},

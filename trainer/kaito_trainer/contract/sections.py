@@ -271,6 +271,18 @@ class TrainerSection(Section):
         minimum=0,
         source=_OURS,
     )
+    loss_head: str | None = option(
+        "How the loss is made: `plain` by torch's own cross-entropy on the trained tokens, `fused` in pieces by TRL.",
+        choices=("plain", "fused"),
+        source=_OURS,
+    )
+    threads: int | None = option(
+        "Threads that compute on the CPU; by default as many as the container may keep busy.",
+        unit="threads",
+        minimum=1,
+        source=_OURS,
+    )
+    tokenize_rows: int | None = option("Rows tokenised at once.", unit="rows", minimum=1, source=_OURS)
     early_stopping_patience: int | None = option(
         "End the training when so many evaluations in a row are no better than the best one before, by the held-out loss or "
         "metric_for_best_model. With load_best_model_at_end the best adapter is kept, else the last.",
