@@ -224,9 +224,9 @@ def gradient_checkpointing(f: Facts) -> Choice:
         value = f.need > f.room
         why = f"A step takes about {_gib(f.need)} of {_gib(f.room)} with all activations kept"
         why += (
-            f", {_gib(f.need_recomputed or 0)} computing them twice, at a quarter more time."
+            f", {_gib(f.need_recomputed or 0)} computing them twice, in 1.2 to 1.7 times the time."
             if value
-            else ": it fits, and computing them twice costs a quarter of the speed."
+            else ": it fits, and computing them twice takes 1.2 to 1.7 times as long."
         )
     return _made(f, "gradient_checkpointing", "TrainingArguments.gradient_checkpointing", value, why)
 

@@ -145,7 +145,7 @@ TABLE: Final = (
     ),
     Change(
         f"{_T}.gradient_checkpointing", True, "where the estimate of the memory asks for it",
-        why="Computing activations twice costs a quarter of the speed (1.16 to 1.28 times).",
+        why="Computing activations twice takes 1.2 to 1.7 times as long.",
     ),
     Change(
         f"{_T}.padding_free", False, "for batches of several rows, where the model keeps rows end to end apart",
