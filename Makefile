@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constrain
 PYTEST_ARGS ?=
 IMAGE ?= kaito-trainer
 
-.PHONY: help demo lab notebooks docs test check bench bench-trainer chaos image fix clean setup setup-dev chromium
+.PHONY: help demo lab notebooks docs screenshots test check bench bench-trainer chaos image fix clean setup setup-dev chromium
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ notebooks: setup-dev ## run the notebooks anew and keep their outputs, as people
 docs: setup-dev ## the documentation's site, in build/docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "build/docs/index.html"
+
+screenshots: setup-dev chromium ## take the documentation's pictures of form, panel, runs and comparison anew, light and dark
+	@$(BIN)/python docs/_site/screenshots.py
 
 test: setup-dev chromium ## all tests
 	@$(BIN)/pytest $(PYTEST_ARGS)
