@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import pytest
 from browsing import Jupyter, Notebook
 from playwright.sync_api import expect
@@ -190,11 +193,20 @@ def test_a_run_in_trouble_says_what_is_wrong_and_what_to_type(jupyter: Jupyter) 
     expect(panel.get_by_text("%kaito resume panel-test --fix")).to_be_visible()
 
 
-def test_six_hundred_pixels_are_enough(jupyter: Jupyter) -> None:
-    notebook = opened(jupyter, "narrow", "run = ScriptedRun(); run.begin(); run.train(30); show(run)")
+def test_six_hundred_pixels_are_enough(jupyter: Jupyter, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(bytes(1000))
+    notebook = opened(
+        jupyter,
+        "narrow",
+        "run = ScriptedRun(); run.begin(); run.train(30); show(run)",
+        f"ended = ScriptedRun(); ended.begin(); ended.train(30); ended.finish({str(tmp_path)!r}); show(ended)",
+    )
     notebook.run(1)
-    panel = notebook.panel(1)
-    for width in (600, 420):
+    notebook.run(2)
+    notebook.panel(2).get_by_text("PEFT code").click()
+    for cell, width in itertools.product((1, 2), (600, 420)):
+        panel = notebook.panel(cell)
         panel.evaluate("(element, width) => { element.style.width = `${width}px` }", width)
         notebook.page.wait_for_timeout(200)
         wide = panel.evaluate(
