@@ -93,7 +93,7 @@ run.status("Failed", ended=run.clock())
 show(run)"""
 
 FINISHED = """import json
-made = Path(os.environ["MADE"]); made.mkdir()
+made = Path(os.environ["MADE"]); made.mkdir(parents=True)
 (made / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"}))
 (made / "adapter_model.safetensors").write_bytes(bytes(1_900_000))
 asked = {"prompt": "What does textwrap.dedent do?",
@@ -222,7 +222,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join((str(TESTS), str(ROOT))),
         "RECORDED": str(ROOT / "notebooks" / "recorded"),
-        "MADE": str(folder / "support-bot"),
+        "MADE": "runs/support-bot",
         "PART": str(folder / "part"),
     }
 
