@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import axe
 import pytest
 from browsing import Jupyter, Notebook
 from playwright.sync_api import expect
@@ -213,3 +214,28 @@ def test_six_hundred_pixels_are_enough(jupyter: Jupyter, tmp_path: Path) -> None
             "element => [...element.querySelectorAll('*')].filter(e => !e.closest('.kaito-sr') && e.getBoundingClientRect().right > element.getBoundingClientRect().right + 1).map(e => e.className)"
         )
         assert wide == []
+
+
+def test_axe_finds_nothing_grave_in_a_panel_that_runs_failed_or_finished(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "axe",
+        "run = ScriptedRun('running'); run.begin(); run.train(30); show(run)",
+        "failed = ScriptedRun('failed'); failed.begin(); failed.train(30)\n"
+        "failed.say(ev.Error(kind='out-of-memory', message='CUDA out of memory.')); failed.status('Failed'); show(failed)",
+        "done = ScriptedRun('done'); done.begin(); done.train(30); done.finish(); show(done)",
+    )
+    states = {1: "Running", 2: "Failed", 3: "Succeeded"}
+    for cell, state in states.items():
+        notebook.run(cell)
+        expect(notebook.panel(cell)).to_have_attribute("data-state", state)
+    notebook.panel(1).get_by_role("button", name="Logs").click()
+    expect(notebook.panel(1).get_by_role("log")).to_contain_text("[log] global_step=30")
+    try:
+        for theme, dark in (("JupyterLab Light", "false"), ("JupyterLab Dark", "true")):
+            notebook.command("apputils:change-theme", {"theme": theme})
+            for cell, state in states.items():
+                expect(notebook.panel(cell)).to_have_attribute("data-dark", dark)
+                assert axe.grave(notebook.panel(cell)) == [], (state, theme)
+    finally:
+        notebook.command("apputils:change-theme", {"theme": "JupyterLab Light"})
