@@ -239,3 +239,48 @@ def test_axe_finds_nothing_grave_in_a_panel_that_runs_failed_or_finished(jupyter
                 assert axe.grave(notebook.panel(cell)) == [], (state, theme)
     finally:
         notebook.command("apputils:change-theme", {"theme": "JupyterLab Light"})
+
+
+def test_a_failed_runs_button_starts_it_again_and_says_how_the_new_run_stands(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "again",
+        "run = ScriptedRun('oom'); run.begin(); run.train(9)\n"
+        "run.say(ev.Error(kind='out-of-memory', message='CUDA out of memory.')); run.status('Failed'); show(run)",
+        "run.resumed",
+    )
+    notebook.run(1)
+    card = notebook.panel(1).get_by_role("group", name="Why it failed")
+    card.get_by_role("button", name="Fix and run again").press("Enter")
+    expect(card.locator(".kaito-outcome")).to_contain_text("oom-2 has started")
+    expect(card.locator(".kaito-outcome")).to_be_focused()
+    expect(card.get_by_role("button", name="Fix and run again")).to_have_count(0)
+    notebook.run(2)
+    assert "{'fix': True, 'end': False}" in notebook.text(2)
+
+
+def test_the_log_is_searched_and_followed_and_the_error_jumped_to(jupyter: Jupyter) -> None:
+    notebook = opened(
+        jupyter,
+        "log",
+        "run = ScriptedRun(); run.begin(); run.train(50); run.say('a needle'); run.train(100)\n"
+        "run.say('Error: it broke'); run.train(200); show(run)",
+        "run.say('the newest line')",
+    )
+    notebook.run(1)
+    panel = notebook.panel(1)
+    panel.get_by_role("button", name="Logs").click()
+    log, follow = panel.get_by_role("log"), panel.get_by_role("button", name="Follow")
+    expect(log).to_contain_text("[log] global_step=200")
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    panel.get_by_label("Search the log").fill("needle")
+    expect(log.locator("mark")).to_have_text("needle")
+    expect(panel.get_by_text("1 of 1", exact=True)).to_be_visible()
+    expect(follow).to_have_attribute("aria-pressed", "false")
+    notebook.run(2)
+    expect(log).to_contain_text("a needle")
+    panel.get_by_label("Search the log").fill("")
+    panel.get_by_role("button", name="Next error").click()
+    expect(log.locator(".kaito-current")).to_have_text("Error: it broke")
+    follow.click()
+    expect(log).to_contain_text("the newest line")
