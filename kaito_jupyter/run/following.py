@@ -50,8 +50,9 @@ def following(
             except KaitoError:
                 pass
             stop.wait(PAUSE)
-    finally:
+    except BaseException:  # nobody takes its lines any more. At the run's own end the caller's event is left as it is
         stop.set()
+        raise
 
 
 __all__ = ["following"]

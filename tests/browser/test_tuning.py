@@ -172,6 +172,7 @@ def test_the_saved_notebook_shows_the_end_without_a_kernel_and_without_trust(
     copy.write_text(json.dumps(content))
     jupyter.server.stop_kernels()
     reopened = jupyter.open(copy, ui, kernel=False)
+    reopened.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.[1]?.model")
     assert not reopened.page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets[1].model.trusted")
     expect(reopened.output(1).locator("img")).to_be_visible()
     assert reopened.output(1).locator("img").evaluate("image => image.naturalWidth") > 600
@@ -217,9 +218,14 @@ def test_nothing_in_the_data_or_the_log_executes(jupyter: Jupyter, model: Path, 
     notebook.run(0)
     notebook.run(1)
     notebook.panel(1).get_by_role("button", name="Logs").click()
-    expect(notebook.panel(1).get_by_role("log")).to_contain_text("<script>document.title='owned'</script>")
     wait_for_state(notebook, 1, "Failed")
-    expect(notebook.panel(1).get_by_role("alert")).to_contain_text("<script>1</script>")
+    expect(notebook.panel(1)).to_contain_text("the log has ended")
+    notebook.panel(1).get_by_label("Search the log").fill(
+        "<script>document.title"
+    )  # lines out of sight are no elements
+    expect(notebook.panel(1).get_by_role("log")).to_contain_text("<script>document.title='owned'</script>")
+    expect(notebook.panel(1).get_by_role("status")).to_contain_text("Failed at step 20 of 30")
+    expect(notebook.panel(1)).to_contain_text("RuntimeError: the stub was told to fail at step 20: <script>1</script>")
     for cell in range(2, 6):
         notebook.run(cell)
     expect(notebook.output(3)).to_contain_text("<script>")

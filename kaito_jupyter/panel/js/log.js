@@ -84,7 +84,7 @@ export class LogDrawer {
     const shift = this.before !== undefined && log.at < this.before ? (log.length - this.count) * ROW : 0;
     this.before = log.at;
     this.draw();
-    if (this.follow) this.view.scrollTop = this.view.scrollHeight;
+    if (this.follow) this.toEnd();
     else if (shift > 0 && height) this.view.scrollTop += shift;
     if (this.wanted === "error" && log.known) this.toError();
     if (log.query && log.earlier) this.store.send({ k: "log", on: true, more: true });
@@ -102,7 +102,12 @@ export class LogDrawer {
   setFollow(follow) {
     this.follow = follow;
     this.following.setAttribute("aria-pressed", String(follow));
-    if (follow) this.view.scrollTop = this.view.scrollHeight;
+    if (follow) this.toEnd();
+  }
+
+  toEnd() {
+    this.view.scrollTop = this.view.scrollHeight;
+    this.scrolled = [this.view.scrollTop, this.view.scrollLeft]; // at once: the page may move the panel before it tells
   }
 
   onScroll() {
@@ -119,6 +124,7 @@ export class LogDrawer {
   /** The page moved the panel, which forgets how far was scrolled. */
   restore() {
     [this.view.scrollTop, this.view.scrollLeft] = this.scrolled;
+    if (this.follow) this.toEnd();
     this.draw();
   }
 

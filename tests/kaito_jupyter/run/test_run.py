@@ -59,7 +59,9 @@ def test_a_run_has_its_curve_its_evaluations_samples_log_and_adapter(start: Star
 
 def test_a_log_is_followed_from_its_last_lines_to_its_end(start: Start) -> None:
     run = start("--foreign", name="followed")  # it runs while it is followed
-    lines = list(run.follow_logs(10_000, events=True))
+    stop = threading.Event()
+    lines = list(run.follow_logs(10_000, events=True, stop=stop))
+    assert not stop.is_set()  # it is the reader's: another of its threads may have lines still to tell
     assert lines == list(run.wait().logs())
     assert list(run.follow_logs(2, events=True)) == lines[-2:]
     assert list(run.follow_logs(10_000)) == list(run.logs(events=False))
