@@ -198,7 +198,13 @@ def estimate(
     if target is None:
         target = "kaito" if spec.resource.instance_type else "local"
     shape, source = found
+    where = device(spec, target)
     step = load(spec, target, shape, rows)
+    if target != "kaito" and spec.config.TrainingArguments.gradient_checkpointing is None and where.memory is not None:
+        # As our trainer does it: activations are computed twice where they would not fit, and only there.
+        step = replace(step, checkpointing=False)
+        if memory(shape, step).total > USABLE * where.memory:
+            step = replace(step, checkpointing=True)
     steps, added = None, spec.config.TrainingArguments.gradient_accumulation_steps
     if rows is not None or (spec.config.TrainingArguments.max_steps or 0) > 0:
         steps = spec.total_steps(rows or 0, target=target)
@@ -214,7 +220,7 @@ def estimate(
         source=source,
         load=step,
         memory=memory(shape, step),
-        device=device(spec, target),
+        device=where,
         accumulation=added if isinstance(added, int) and added > 0 else 1,
         steps=steps,
         tokens=whole,

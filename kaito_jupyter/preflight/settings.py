@@ -21,7 +21,7 @@ PARTS: Final = {
 }  # fmt: skip
 """Layers that some models hold fused -> the fused layer's name."""
 BILLION: Final = 1_000_000_000
-"""Parameters from which on our trainer computes activations twice on a GPU (`kaito_trainer.defaults.SMALL`)."""
+"""Parameters from which on our trainer computes activations twice on a GPU of unknown size (`kaito_trainer.choices`)."""
 HERE: Final = "this machine"
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 PATIENCE: Final = 10.0

@@ -73,8 +73,18 @@ def test_our_own_job_takes_less_than_the_stock_trainer_for_the_fused_head():
     ours, stock = estimate(spec, target="job"), estimate(spec, target="kaito")
     assert (ours.load.head, stock.load.head) == ("fused", "stock")
     assert ours.memory.logits < stock.memory.logits / 5
-    assert ours.load.checkpointing
     assert stock.load.checkpointing
+
+
+def test_our_trainer_computes_activations_twice_only_where_they_would_not_fit():
+    def checkpointing(sku, **arguments):
+        spec = spec_of("phi-4", "qlora", sku=sku, TrainingArguments={"max_length": 2048, **arguments})
+        return estimate(spec, target="job").load.checkpointing
+
+    assert not checkpointing(A100)
+    assert checkpointing(A10)
+    assert not checkpointing(A10, gradient_checkpointing=False)
+    assert checkpointing(A100, gradient_checkpointing=True)
 
 
 def test_each_of_several_gpus_holds_all_of_it():
