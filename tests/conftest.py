@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In CI, what talks to real servers and browsers gets a second try, and the summary names each that took it.
+    """In CI, what talks to real servers and browsers gets up to two more tries, and the summary names each that took it.
 
     All else, and all on a developer's machine, has one: what fails there now and then shall be seen and understood.
     """
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if item.path.parent.name in ("cluster", "browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 def pytest_configure(config: pytest.Config) -> None:
