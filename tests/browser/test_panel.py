@@ -254,7 +254,7 @@ def test_a_failed_runs_button_starts_it_again_and_says_how_the_new_run_stands(ju
     notebook.run(1)
     card = notebook.panel(1).get_by_role("group", name="Why it failed")
     expect(card).to_be_visible()
-    notebook.page.wait_for_timeout(3000)  # the last picture moves the panel, and a key that is pressed just then is lost
+    notebook.page.wait_for_timeout(3000)  # the last picture moves the panel, and a key pressed just then is lost
     card.get_by_role("button", name="Fix and run again").press("Enter")
     expect(card.locator(".kaito-outcome")).to_contain_text("oom-2 has started")
     expect(card.locator(".kaito-outcome")).to_be_focused()
