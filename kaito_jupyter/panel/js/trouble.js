@@ -98,10 +98,11 @@ export class Trouble {
 
 /** What became of it: refused and why, or the new run's name and how it stands. */
 function outcome({ state, text, name }) {
-  if (state === "started") {
-    return h("p.outcome", { tabIndex: -1 }, h("strong", {}, name), ` has started: ${text}. `, h("code", {}, `%kaito watch ${name}`), " shows it.");
-  }
-  const line = h("p.outcome", { tabIndex: -1 }, state === "refused" ? `It was not started. ${text}` : text);
-  line.dataset.state = state;
+  const words = state === "started"
+    ? [h("strong", {}, name), ` has started: ${text}. `, h("code", {}, `%kaito watch ${name}`), " shows it."]
+    : [state === "refused" ? `It was not started. ${text}` : text];
+  const line = h("p.outcome", { tabIndex: -1 }, ...words);
+  line.dataset.act = "outcome"; // it keeps the focus when its words change
+  if (state !== "started") line.dataset.state = state;
   return line;
 }
